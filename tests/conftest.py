@@ -1,0 +1,135 @@
+"""What every test lives under: no blocking in the event loop, nothing left behind, quick tests first."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+IN_CI = bool(os.environ.get("CI"))
+ORDER = (
+    "models",
+    "slow",
+    "node",
+    "browser",
+)  # from quick to slow; tests without a marker come before them all
+CLEAN_UP_SEC = 5.0  # how long threads and sockets may take to go after the test that used them
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """A blocking call inside the event loop is an error, whoever makes it."""
+    with blockbuster_ctx() as buster:
+        for function in buster.functions.values():  # /proc is memory, not a disk
+            function.can_block_in("tests/conftest.py", "open_descriptors")
+        yield buster
+
+
+# -- nothing left behind ---------------------------------------------------------------------------------------------
+
+
+class Resources(NamedTuple):
+    """What a test can leak. Each is a set, so that the message names the ones that stayed."""
+
+    tasks: frozenset[str]
+    threads: frozenset[str]
+    descriptors: frozenset[str]
+
+    def beyond(self, base: Resources) -> Resources:
+        return Resources(*(now - before for now, before in zip(self, base, strict=True)))
+
+
+@pytest.fixture
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Tasks, threads and file descriptors are back to the base line when the test is over.
+
+    Ask for it before the fixtures it shall watch: those are then torn down first.
+    """
+    base = resources()
+    yield
+    left = await settled(lambda: resources().beyond(base))
+    assert not any(left), f"left behind: {left}"
+
+
+async def settled(measure: Callable[[], Resources]) -> Resources:
+    """What is still left after a little while, or nothing as soon as nothing is left."""
+    deadline = asyncio.get_running_loop().time() + CLEAN_UP_SEC
+    while any(left := measure()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.02)
+        gc.collect()
+    return left
+
+
+def resources() -> Resources:
+    return Resources(
+        tasks=frozenset(f"{task.get_name()} {task.get_coro()}" for task in other_tasks()),
+        threads=frozenset(f"{thread.name} {thread.ident}" for thread in own_threads()),
+        descriptors=frozenset(open_descriptors()),
+    )
+
+
+def other_tasks() -> set[asyncio.Task[object]]:
+    """Every task but the one that asks: the test, or the fixture that closes it."""
+    current = asyncio.current_task()
+    return {task for task in asyncio.all_tasks() if task is not current}
+
+
+def own_threads() -> Iterable[threading.Thread]:
+    """Every thread but those of the loop's default executor, which lives as long as the loop."""
+    return (thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_"))
+
+
+def open_descriptors() -> Iterator[str]:
+    """Each open file descriptor and what it leads to. Empty where the system has no /proc."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            yield f"{entry.name} -> {entry.readlink()}"
+        except FileNotFoundError:  # the descriptor that listed the folder is gone by now
+            continue
+
+
+# -- what runs, and in which order -----------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=slowness)
+    if not IN_CI:  # there everything is installed, and what is missing shall fail
+        skip_where_missing(items)
+
+
+def slowness(item: pytest.Item) -> int:
+    return max((ORDER.index(name) + 1 for name in ORDER if item.get_closest_marker(name)), default=0)
+
+
+def skip_where_missing(items: list[pytest.Item]) -> None:
+    for marker, lack in (("models", lack_of_models), ("browser", lack_of_chromium), ("node", lack_of_node)):
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        if marked and (reason := lack()):
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def lack_of_models() -> str | None:
+    folder = Path(os.environ.get("ANTIPHON_MODELS", "~/.cache/antiphon/models")).expanduser()
+    return None if folder.is_dir() else f"no model files in {folder}; run: antiphon models pull"
+
+
+def lack_of_chromium() -> str | None:
+    return (
+        None if shutil.which("chromium") else "no chromium on the PATH; on Debian: apt-get install chromium"
+    )
+
+
+def lack_of_node() -> str | None:
+    if not shutil.which("node"):
+        return "no node on the PATH; on Debian: apt-get install nodejs npm"
+    packages = Path(__file__).parent / "javascript" / "node_modules"
+    return None if packages.is_dir() else "no packages for Node.js; run: npm ci --prefix tests/javascript"
