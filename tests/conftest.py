@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from edge_client.models.store import ModelStore, default_folder
+
 IN_CI = bool(os.environ.get("CI"))
 ORDER = (
     "models",
@@ -118,8 +120,8 @@ def skip_where_missing(items: list[pytest.Item]) -> None:
 
 
 def lack_of_models() -> str | None:
-    folder = Path(os.environ.get("ANTIPHON_MODELS", "~/.cache/antiphon/models")).expanduser()
-    return None if folder.is_dir() else f"no model files in {folder}; run: antiphon models pull"
+    store = ModelStore(default_folder(os.environ))
+    return f"model files are missing in {store.folder}; run: antiphon models pull" if store.missing() else None
 
 
 def lack_of_chromium() -> str | None:
