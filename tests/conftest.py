@@ -121,7 +121,7 @@ def skip_where_missing(items: list[pytest.Item]) -> None:
 
 def lack_of_models() -> str | None:
     store = ModelStore(default_folder(os.environ))
-    return f"model files are missing in {store.folder}; run: antiphon models pull" if store.missing() else None
+    return f"no model files in {store.folder}; run: antiphon models pull" if store.missing() else None
 
 
 def lack_of_chromium() -> str | None:
