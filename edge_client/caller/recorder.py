@@ -1,0 +1,45 @@
+"""What was received, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_client.caller.loudness import AUDIBLE_RMS
+from routing.turns import AudioChunk, Samples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A stretch of decoded sound that could be played from the moment ``at`` (seconds of the caller's clock)."""
+
+    at: float
+    chunk: AudioChunk  # never empty
+
+    @property
+    def audible(self) -> bool:
+        """Whether anything can be heard in it."""
+        return float(np.sqrt(np.mean(self.chunk.samples.astype(np.float64) ** 2))) > AUDIBLE_RMS
+
+
+class Recorder:
+    """Keeps the sound of one turn, frame by frame."""
+
+    def __init__(self) -> None:
+        self._arrivals: list[Arrival] = []
+        self.audible = False  # whether anything could be heard so far
+
+    def write(self, arrival: Arrival) -> None:
+        self._arrivals.append(arrival)
+        self.audible |= arrival.audible
+
+    @property
+    def arrivals(self) -> tuple[Arrival, ...]:
+        return tuple(self._arrivals)
+
+
+def joined(arrivals: Sequence[Arrival]) -> Samples:
+    """All frames one after the other, without regard to when they came."""
+    return np.concatenate([a.chunk.samples for a in arrivals]) if arrivals else np.zeros(0, np.float32)

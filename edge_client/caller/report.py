@@ -1,0 +1,179 @@
+"""What a call was like, turn by turn and in sum: as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from edge_client.caller.quantiles import Quantiles, quantiles
+from edge_client.caller.spoken import Reply
+
+ABSENT = "–"  # this server does not tell, or there is nothing to tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnReport:
+    """One row of the report. A figure is None where the server does not tell it or the turn has none."""
+
+    question: str
+    transcript: str
+    answer: str
+    endpoint_wait_ms: float | None
+    ttfa_ms: float | None
+    v2v_ms: float | None
+    missed: bool
+    early: bool
+    cut_ms: float | None = None
+    reply_ms: float = 0.0
+    longest_pause_ms: float = 0.0
+    starved_ms: float = 0.0
+    end_reason: str | None = None
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+    recording: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the caller asked to the end and then heard an answer."""
+        return self.v2v_ms is not None
+
+
+def report_turn(question: str, reply: Reply, *, recording: str | None = None) -> TurnReport:
+    """Put what the caller measured and what the server told side by side."""
+    latency, numbers = reply.latency, reply.numbers
+    return TurnReport(
+        question=question,
+        transcript=reply.transcript,
+        answer=reply.answer,
+        endpoint_wait_ms=numbers.endpoint_wait_ms,
+        ttfa_ms=numbers.ttfa_ms,
+        v2v_ms=_ms(latency.v2v_sec),
+        missed=latency.missed,
+        early=latency.early,
+        cut_ms=_ms(latency.cut_sec),
+        reply_ms=latency.reply_sec * 1000,
+        longest_pause_ms=latency.longest_pause_sec * 1000,
+        starved_ms=latency.starved_sec * 1000,
+        end_reason=numbers.end_reason,
+        placement=numbers.placement,
+        timings_ms=numbers.timings_ms,
+        errors=reply.errors,
+        recording=recording,
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+# -- the machine beside it -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The machine while it was measured: figures mean little without the load beside them."""
+
+    machine: str
+    cores: int
+    load: (
+        tuple[float, float, float] | None
+    )  # averages over 1, 5 and 15 minutes; None where the system has none
+
+    def __str__(self) -> str:
+        load = " / ".join(f"{value:.2f}" for value in self.load) if self.load else ABSENT
+        return f"{self.machine}, {self.cores} cores, load average {load}"
+
+
+def conditions() -> Conditions:
+    """The conditions at this moment."""
+    load = os.getloadavg() if hasattr(os, "getloadavg") else None
+    return Conditions(f"{platform.system()} {platform.machine()}", os.cpu_count() or 1, load)
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def turns_table(turns: Sequence[TurnReport]) -> Table:
+    """One row per turn."""
+    table = Table(title="Turns", title_justify="left", caption=_caption(turns), caption_justify="left")
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("heard by the edge", ratio=3, overflow="fold")
+    table.add_column("answer", ratio=4, overflow="fold")
+    for heading in ("endpoint wait", "TTFA", "V2V"):
+        table.add_column(f"{heading}\nms", justify="right", no_wrap=True)
+    for number, turn in enumerate(turns, 1):
+        table.add_row(str(number), *_words(turn), *_figures(turn))
+    return table
+
+
+def _words(turn: TurnReport) -> tuple[str, str]:
+    answer = escape(turn.answer) or (f"[red]{escape(turn.errors[-1])}[/]" if turn.errors else ABSENT)
+    return escape(turn.transcript) or f"[dim]{escape(turn.question)} (no transcript)[/]", answer
+
+
+def _figures(turn: TurnReport) -> tuple[str, str, str]:
+    v2v = "[red]no reply[/]" if turn.missed else _figure(turn.v2v_ms)
+    marks = (" early" if turn.early else "") + (" cut" if turn.cut_ms is not None else "")
+    return _figure(turn.endpoint_wait_ms), _figure(turn.ttfa_ms), v2v + marks
+
+
+def _figure(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.0f}"
+
+
+def _caption(turns: Sequence[TurnReport]) -> str:
+    answered = sum(turn.answered for turn in turns)
+    starved = sum(turn.starved_ms for turn in turns)
+    parts = [f"{answered} of {len(turns)} answered"]
+    parts += [f"{count} early" for count in [sum(turn.early for turn in turns)] if count]
+    parts += [f"sound was late for {starved:.0f} ms in all"] if starved >= 1 else []
+    return ", ".join(parts)
+
+
+MEASURES: Mapping[str, tuple[str, Callable[[TurnReport], float | None]]] = {
+    "endpoint_wait_ms": ("endpoint wait", lambda turn: turn.endpoint_wait_ms),
+    "ttfa_ms": ("TTFA", lambda turn: turn.ttfa_ms),
+    "v2v_ms": ("V2V", lambda turn: turn.v2v_ms),
+}
+
+
+def summaries(turns: Sequence[TurnReport]) -> dict[str, Quantiles | None]:
+    """The quantiles of each measure over the turns that have it; barge-ins are no ordinary turns."""
+    plain = [turn for turn in turns if turn.cut_ms is None]
+    return {
+        name: quantiles([value for turn in plain if (value := measure(turn)) is not None])
+        for name, (_, measure) in MEASURES.items()
+    }
+
+
+def summary_table(turns: Sequence[TurnReport], conditions: Conditions) -> Table:
+    """Median and tails of each measure, and the machine beside them."""
+    table = Table(
+        title="Latency in ms", title_justify="left", caption=str(conditions), caption_justify="left"
+    )
+    table.add_column("")
+    for heading in Quantiles._fields:
+        table.add_column(heading, justify="right")
+    for name, figures in summaries(turns).items():
+        row = [_figure(value) for value in figures] if figures else [ABSENT] * len(Quantiles._fields)
+        table.add_row(MEASURES[name][0], *row)
+    return table
+
+
+def as_json(turns: Sequence[TurnReport], conditions: Conditions) -> dict[str, Any]:
+    """The whole report as plain values."""
+    return {
+        "conditions": asdict(conditions),
+        "answered": sum(turn.answered for turn in turns),
+        "missed": sum(turn.missed for turn in turns),
+        "early": sum(turn.early for turn in turns),
+        "summary": {name: q._asdict() if q else None for name, q in summaries(turns).items()},
+        "turns": [asdict(turn) for turn in turns],
+    }

@@ -1,0 +1,76 @@
+"""The one HTTP request of a call: an offer goes out, an answer comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
+
+CALLS_PATH = "/v1/realtime/calls"
+RETRY_AFTER_SEC = 5.0  # where a full server does not say how long
+REQUEST_TIMEOUT_SEC = 10.0
+
+
+def calls_url(url: str, *, model: str | None = None) -> str:
+    """Where a server takes offers: ``url`` may be a bare ``host:port``, or end anywhere on the way to the route."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequest(f"expected an address like http://127.0.0.1:8080, got {url!r}")
+    path = _completed(parts.path.rstrip("/"))
+    query = "&".join(
+        part for part in (parts.query, str(httpx.QueryParams({"model": model})) if model else "") if part
+    )
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def _completed(path: str) -> str:
+    for known in (CALLS_PATH, "/v1/realtime", "/v1"):
+        if path.endswith(known):
+            return path.removesuffix(known) + CALLS_PATH
+    return path + CALLS_PATH
+
+
+async def exchange(offer: str, *, url: str, key: str | None) -> str:
+    """Post the offer to ``url`` and return the answer.
+
+    Raises:
+        BackendUnavailable: nobody answers there.
+        AtCapacity: the server takes no more calls now.
+        InvalidRequest: the server refuses this one.
+    """
+    headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        # The environment's proxies are for web pages: the media would not go through them.
+        async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False) as client:
+            response = await client.post(url, content=offer.encode(), headers=headers)
+    except httpx.HTTPError as exc:
+        raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
+    if not response.is_success:
+        raise _refusal(response)
+    return response.text
+
+
+def _refusal(response: httpx.Response) -> AntiphonError:
+    message = f"{response.request.url} answered {response.status_code}: {_message(response)}"
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return AtCapacity(message, retry_after_sec=_retry_after(response.headers))
+    if response.is_server_error:
+        return BackendUnavailable(message)
+    return InvalidRequest(message, code="refused")
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return response.text[:200].strip() or response.reason_phrase
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    try:
+        return float(headers.get("Retry-After", RETRY_AFTER_SEC))
+    except ValueError:  # a date
+        return RETRY_AFTER_SEC

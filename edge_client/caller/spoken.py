@@ -1,0 +1,45 @@
+"""One turn of the caller: what was said and when, and what came back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_client.caller.measure import Interval, Latency, measure, reply_sound
+from edge_client.caller.recorder import Recorder
+from edge_client.caller.watch import ServerNumbers, TurnWatch
+from routing.turns import AudioChunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reply:
+    """What the caller got for one turn."""
+
+    transcript: str
+    answer: str
+    latency: Latency
+    numbers: ServerNumbers
+    sound: AudioChunk | None  # None where nothing was heard
+    errors: tuple[str, ...] = ()
+
+
+class SpokenTurn:
+    """A turn in progress. Sound and events are written as they come; `reply` reads what came so far."""
+
+    def __init__(self, *, interrupting: bool = False) -> None:
+        self.watch = TurnWatch()
+        self.recorder = Recorder()
+        self.speech: Interval | None = None  # known when the last sample of speech has passed the microphone
+        self._interrupting = interrupting
+
+    def reply(self) -> Reply:
+        """What came back so far, measured. Call it after the speech is over."""
+        assert self.speech is not None, "the caller still speaks"
+        arrivals = self.recorder.arrivals
+        return Reply(
+            transcript=self.watch.transcript,
+            answer=self.watch.answer,
+            latency=measure(self.speech, arrivals, interrupting=self._interrupting),
+            numbers=self.watch.numbers,
+            sound=reply_sound(self.speech, arrivals),
+            errors=tuple(self.watch.errors),
+        )
