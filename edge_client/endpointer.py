@@ -83,7 +83,7 @@ class SpeechResumed:
 class TurnEnded:
     """The turn is over. ``at`` minus ``speech_end`` is the endpoint wait.
 
-    ``reason`` is "semantic" (sound and words both seemed complete), "silence" (its hold ran out), "timeout" (nobody
+    ``reason`` is "semantic" (sound and words seemed complete), "silence" (its hold ran out), "timeout" (nobody
     judged the pause within the longest hold), "length" (the longest turn) or "commit" (the client said so).
     """
 
@@ -133,14 +133,17 @@ class EndpointerSettings(BaseModel):
 
     silence_ms: PositiveInt = 500  # the one hold of the silence mode
 
-    complete_audio: Annotated[float, Field(ge=0, le=1)] = (
-        0.5  # scores from here on mean: the user has finished
+    certain_text: Annotated[float, Field(gt=0, le=1)] = (
+        0.3  # words this likely to end a sentence count in full
     )
-    complete_text: Annotated[float, Field(ge=0, le=1)] = 0.03
-    complete_hold_ms: PositiveInt = 256  # sound and words both complete
-    unsure_hold_ms: PositiveInt = 640  # they disagree, or one of them is not known
-    incomplete_hold_ms: PositiveInt = 1200  # neither is complete
-    maximum_hold_ms: PositiveInt = 2000  # nothing is known
+    complete_score: Annotated[float, Field(ge=0, le=2)] = 1.1  # of sound and words together, from 0 to 2
+    incomplete_score: Annotated[float, Field(ge=0, le=2)] = 0.8
+    complete_hold_ms: PositiveInt = 256  # from the complete score on
+    unsure_hold_ms: PositiveInt = (
+        640  # between the two scores, or where only the sound or the words were judged
+    )
+    incomplete_hold_ms: PositiveInt = 1200  # below the incomplete score
+    maximum_hold_ms: PositiveInt = 2000  # nothing was judged
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -148,6 +151,7 @@ class EndpointerSettings(BaseModel):
         self._check_order("pause_ms", "lull_ms", "doubt_ms")
         self._check_order("complete_hold_ms", "unsure_hold_ms", "incomplete_hold_ms", "maximum_hold_ms")
         self._check_order("lull_ms", "maximum_hold_ms")
+        self._check_order("incomplete_score", "complete_score")
         return self
 
     def _check_order(self, *names: str) -> None:
@@ -221,8 +225,8 @@ class Endpointer:
         self._spoken = 0  # in speech frames since the onset
         self._minimum = 0  # of them, for this onset to be a turn
         self._speech_end = position  # of the pause or doubt that is open
-        self._audio_complete: bool | None = None
-        self._text_complete: bool | None = None
+        self._audio: float | None = None  # how complete the turn sounds, and its words are, at that point
+        self._text: float | None = None
 
     @property
     def position(self) -> int:
@@ -278,11 +282,11 @@ class Endpointer:
 
     def score_audio(self, completeness: float) -> None:
         """How complete the turn sounds. Counts for the pause or doubt that is open, from the next frame on."""
-        self._audio_complete = completeness >= self._settings.complete_audio
+        self._audio = float(completeness)
 
     def score_text(self, completeness: float) -> None:
         """How complete the turn's words are. Counts for the pause or doubt that is open, from the next frame on."""
-        self._text_complete = completeness >= self._settings.complete_text
+        self._text = float(completeness)
 
     # what the owner says
 
@@ -377,15 +381,20 @@ class Endpointer:
     def _hold(self) -> _Hold:
         if self._settings.mode == "silence":
             return self._limits.silence
-        match self._audio_complete, self._text_complete:
-            case True, True:
-                return self._limits.complete
-            case False, False:
-                return self._limits.incomplete
+        match self._audio, self._text:
             case None, None:
                 return self._limits.unknown
+            case float(audio), float(text):
+                return self._judge(audio + min(text / self._settings.certain_text, 1))
             case _:
                 return self._limits.unsure
+
+    def _judge(self, completeness: float) -> _Hold:
+        if completeness >= self._settings.complete_score:
+            return self._limits.complete
+        if completeness >= self._settings.incomplete_score:
+            return self._limits.unsure
+        return self._limits.incomplete
 
     @property
     def _quiet(self) -> bool:
@@ -443,5 +452,5 @@ class Endpointer:
     def _open_pause(self) -> None:
         """What was scored before was about something else."""
         self._speech_end = self._last_speech
-        self._audio_complete = None
-        self._text_complete = None
+        self._audio = None
+        self._text = None

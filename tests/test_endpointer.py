@@ -152,14 +152,17 @@ def test_a_plain_turn_ends_early_when_sound_and_words_are_complete() -> None:
 @pytest.mark.parametrize(
     ("audio", "text", "hold", "reason"),
     [
-        (0.5, 0.03, COMPLETE, "semantic"),
+        (0.9, 0.3, COMPLETE, "semantic"),
+        (0.2, 0.9, COMPLETE, "semantic"),  # words that surely end a sentence need little of the sound
+        (0.95, 0.1, COMPLETE, "semantic"),
         (0.9, 0.0, UNSURE, "silence"),
-        (0.1, 0.9, UNSURE, "silence"),
+        (0.05, 0.9, UNSURE, "silence"),
         (0.9, None, UNSURE, "silence"),
         (None, 0.9, UNSURE, "silence"),
         (0.1, None, UNSURE, "silence"),
-        (0.49, 0.02, INCOMPLETE, "silence"),
-        (nan, nan, INCOMPLETE, "silence"),
+        (0.4, 0.1, INCOMPLETE, "silence"),
+        (nan, 0.9, INCOMPLETE, "silence"),
+        (0.9, nan, INCOMPLETE, "silence"),
         (None, None, MAXIMUM, "timeout"),
     ],
 )
@@ -464,6 +467,7 @@ def test_what_is_not_a_number_is_silence() -> None:
         ({"minimum_interruption_ms": 100}, "minimum_speech_ms <= minimum_interruption_ms"),
         ({"lull_ms": 32}, "pause_ms <= lull_ms <= doubt_ms"),
         ({"lull_ms": 2100, "doubt_ms": 2100}, "lull_ms <= maximum_hold_ms"),
+        ({"complete_score": 0.5}, "incomplete_score <= complete_score"),
         ({"complete_hold_ms": 700}, r"complete_hold_ms <= unsure_hold_ms .* got \[700, 640, 1200, 2000\]"),
     ],
 )
