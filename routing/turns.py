@@ -159,9 +159,9 @@ class Exchange(Protocol):
     def reply(self) -> AsyncGenerator[ReplyEvent]:
         """Answer what was fed so far; at most one reply is open at a time.
 
-        Before `commit` this is speculation: the events are held by whoever reads them, and the backend produces no more
-        than a few seconds of audio ahead. Closing the generator rolls the work back: after that the
-        exchange is as if the reply had never been asked for.
+        Before `commit` this is speculation: the events are held by whoever reads them, and the backend produces no
+        more than a few seconds of audio ahead. Closing the generator, or asking for another reply after one that
+        ran to its end, rolls the work back: the exchange is then as if it had never been asked for.
 
         Raises:
             BackendError: the turn cannot be answered here.

@@ -1,0 +1,162 @@
+"""What was said so far: the items of a session, and the history a backend is given.
+
+The edge is the authority. A reply that was cut keeps only the words that were heard.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal
+
+from routing.errors import InvalidRequest
+from routing.turns import REPLY_SAMPLE_RATE, HistoryItem, Message, ToolCall, ToolResult
+
+type ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id such as ``item_3f9c…``, unguessable and unique over all sessions."""
+    return f"{prefix}_{secrets.token_hex(10)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenText:
+    """A piece of a message, and how many samples of its audio (24 kHz) had been made when it came."""
+
+    text: str
+    start: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageItem:
+    """Something said or typed by one side."""
+
+    id: str
+    role: Literal["system", "user", "assistant"]
+    medium: Literal["audio", "text"]
+    status: ItemStatus = "completed"
+    pieces: list[SpokenText] = field(default_factory=list)
+    samples: int = 0  # of reply audio made so far
+    heard: int | None = None  # of those, how many the caller heard before a cut
+
+    def append(self, text: str) -> None:
+        self.pieces.append(SpokenText(text, self.samples))
+
+    @property
+    def text(self) -> str | None:
+        """The words, as far as they were heard; None while speech has not been transcribed."""
+        if not self.pieces:
+            return None
+        if self.heard is not None:
+            return self.text_heard(self.heard)
+        return "".join(piece.text for piece in self.pieces)
+
+    def text_heard(self, samples: int) -> str:
+        """The words that fit into the first ``samples`` of the audio, to the last whole word."""
+        ends = [piece.start for piece in self.pieces[1:]] + [self.samples]
+        heard = (_cut(piece, end, samples) for piece, end in zip(self.pieces, ends, strict=True))
+        return "".join(heard).rstrip()
+
+
+def _cut(piece: SpokenText, end: int, samples: int) -> str:
+    if samples <= piece.start:
+        return ""
+    if samples >= end:
+        return piece.text
+    words = piece.text.split(" ")
+    return " ".join(words[: len(words) * (samples - piece.start) // (end - piece.start)])
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolCallItem:
+    id: str
+    call: ToolCall
+    status: ItemStatus = "completed"
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolResultItem:
+    id: str
+    result: ToolResult
+    status: ItemStatus = "completed"
+
+
+type Item = MessageItem | ToolCallItem | ToolResultItem
+
+
+class Conversation:
+    """The items of one session, in order."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+
+    def add(self, item: Item, *, after: str | None = None) -> None:
+        """Append ``item``, or put it behind the item with id ``after`` ("root" means in front of all)."""
+        if any(known.id == item.id for known in self._items):
+            raise InvalidRequest(
+                f"an item with id {item.id!r} exists already", code="item_exists", param="item.id"
+            )
+        self._items.insert(self._place(after), item)
+
+    def _place(self, after: str | None) -> int:
+        if after is None:
+            return len(self._items)
+        return 0 if after == "root" else self._items.index(self.find(after)) + 1
+
+    def get(self, item_id: str) -> Item | None:
+        return next((item for item in self._items if item.id == item_id), None)
+
+    def find(self, item_id: str) -> Item:
+        """The item with this id.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        item = self.get(item_id)
+        if item is None:
+            raise InvalidRequest(
+                f"expected the id of an item, got {item_id!r}", code="item_not_found", param="item_id"
+            )
+        return item
+
+    def previous_id(self, item_id: str) -> str | None:
+        place = self._items.index(self.find(item_id))
+        return self._items[place - 1].id if place else None
+
+    def delete(self, item_id: str) -> None:
+        self._items.remove(self.find(item_id))
+
+    def truncate(self, item_id: str, samples: int) -> None:
+        """Keep only what was heard of an assistant's spoken message: its first ``samples`` at 24 kHz."""
+        item = self.find(item_id)
+        if not isinstance(item, MessageItem) or item.role != "assistant" or item.medium != "audio":
+            raise InvalidRequest("only an assistant's spoken message can be truncated", param="item_id")
+        if samples > item.samples:
+            raise InvalidRequest(
+                f"expected audio_end_ms of at most {_milliseconds(item.samples)}, the audio there is;"
+                f" got {_milliseconds(samples)}",
+                param="audio_end_ms",
+            )
+        item.heard = samples
+        item.status = "incomplete"
+
+    def history(self, *, playing: MessageItem | None = None, heard: int = 0) -> tuple[HistoryItem, ...]:
+        """What a backend should know, with the message being played cut to the ``heard`` samples so far."""
+        entries = (_entry(item, heard if item is playing else None) for item in self._items)
+        return tuple(entry for entry in entries if entry is not None)
+
+
+def _milliseconds(samples: int) -> int:
+    return samples * 1000 // REPLY_SAMPLE_RATE
+
+
+def _entry(item: Item, heard: int | None) -> HistoryItem | None:
+    match item:
+        case ToolCallItem(call=call):
+            return call
+        case ToolResultItem(result=result):
+            return result
+        case MessageItem(role=role):
+            text = item.text if heard is None else item.text_heard(heard)
+            return Message(role, text) if text else None

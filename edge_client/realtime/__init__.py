@@ -1,0 +1,1 @@
+"""OpenAI's Realtime protocol (GA), as the edge speaks it over WebRTC and WebSocket."""

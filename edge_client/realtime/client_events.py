@@ -1,0 +1,183 @@
+"""What clients send: one frozen model per event, and how to read one. Fields that are not listed are ignored."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edge_client.realtime.session_config import AnyTool, Json, Modalities, ToolChoice, invalid
+from routing.errors import InvalidRequest
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    event_id: str | None = None
+
+
+class SessionUpdate(_Event):
+    type: Literal["session.update"]
+    session: Json
+
+
+class AppendAudio(_Event):
+    type: Literal["input_audio_buffer.append"]
+    audio: str
+
+
+class CommitAudio(_Event):
+    type: Literal["input_audio_buffer.commit"]
+
+
+class ClearAudio(_Event):
+    type: Literal["input_audio_buffer.clear"]
+
+
+class ContentPart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: str
+    text: str | None = None
+    transcript: str | None = None
+    audio: str | None = None
+
+
+class MessageInput(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["message"]
+    id: str | None = None
+    role: Literal["system", "user", "assistant"]
+    content: list[ContentPart]
+
+
+class ToolResultInput(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["function_call_output"]
+    id: str | None = None
+    call_id: str
+    output: str
+
+
+class ToolCallInput(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: Literal["function_call"]
+    id: str | None = None
+    call_id: str
+    name: str
+    arguments: str
+
+
+type ItemInput = Annotated[MessageInput | ToolResultInput | ToolCallInput, Field(discriminator="type")]
+
+
+class CreateItem(_Event):
+    type: Literal["conversation.item.create"]
+    previous_item_id: str | None = None
+    item: ItemInput
+
+
+class RetrieveItem(_Event):
+    type: Literal["conversation.item.retrieve"]
+    item_id: str
+
+
+class TruncateItem(_Event):
+    type: Literal["conversation.item.truncate"]
+    item_id: str
+    content_index: int = 0
+    audio_end_ms: int = Field(ge=0)
+
+
+class DeleteItem(_Event):
+    type: Literal["conversation.item.delete"]
+    item_id: str
+
+
+class ResponseOptions(BaseModel):
+    """What one reply may have different from the session. None means: as the session has it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    instructions: str | None = None
+    output_modalities: Modalities | None = Field(None, min_length=1)
+    tools: list[AnyTool] | None = None
+    tool_choice: ToolChoice | None = None
+    conversation: Literal["auto"] | None = None
+
+
+class CreateResponse(_Event):
+    type: Literal["response.create"]
+    response: ResponseOptions | None = None
+
+
+class CancelResponse(_Event):
+    type: Literal["response.cancel"]
+    response_id: str | None = None
+
+
+class ClearOutput(_Event):
+    type: Literal["output_audio_buffer.clear"]
+
+
+type ClientEvent = Annotated[
+    SessionUpdate
+    | AppendAudio
+    | CommitAudio
+    | ClearAudio
+    | CreateItem
+    | RetrieveItem
+    | TruncateItem
+    | DeleteItem
+    | CreateResponse
+    | CancelResponse
+    | ClearOutput,
+    Field(discriminator="type"),
+]
+
+_CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
+
+
+def read_envelope(text: str) -> Json:
+    """The JSON object of a message.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    try:
+        envelope: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"expected a JSON object, got text that is not JSON: {error}", code="invalid_json"
+        ) from None
+    if not isinstance(envelope, dict):
+        raise InvalidRequest(f"expected a JSON object, got {type(envelope).__name__}", code="invalid_json")
+    return envelope
+
+
+def read_event(envelope: Json) -> ClientEvent:
+    """The event that an envelope holds.
+
+    Raises:
+        InvalidRequest: its type is unknown, or a field is missing or wrong.
+    """
+    try:
+        return _CLIENT_EVENT.validate_python(envelope)
+    except ValidationError as error:
+        raise _fault(error, envelope) from None
+
+
+def _fault(error: ValidationError, envelope: Json) -> InvalidRequest:
+    if error.errors()[0]["type"].startswith("union_tag") and not error.errors()[0]["loc"]:
+        return InvalidRequest(
+            f"expected a client event type, got {envelope.get('type')!r}", code="unknown_event", param="type"
+        )
+    fault = invalid(error)
+    path = (fault.param or "").removeprefix(
+        f"{envelope.get('type')}."
+    )  # pydantic names the branch of the union
+    return InvalidRequest(str(fault).replace(fault.param or "", path, 1), param=path)

@@ -1,0 +1,322 @@
+"""One caller's side of the protocol: client events become calls on the session, session events become server events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from edge_client.audio import Resampler
+from edge_client.conversation import (
+    Conversation,
+    Item,
+    MessageItem,
+    SpokenText,
+    ToolCallItem,
+    ToolResultItem,
+    new_id,
+)
+from edge_client.endpointer import EndpointerSettings
+from edge_client.realtime import server_events as wire
+from edge_client.realtime.client_events import (
+    AppendAudio,
+    CancelResponse,
+    ClearAudio,
+    ClearOutput,
+    ClientEvent,
+    CommitAudio,
+    ContentPart,
+    CreateItem,
+    CreateResponse,
+    DeleteItem,
+    ItemInput,
+    MessageInput,
+    ResponseOptions,
+    RetrieveItem,
+    SessionUpdate,
+    ToolCallInput,
+    ToolResultInput,
+    TruncateItem,
+    read_envelope,
+    read_event,
+)
+from edge_client.realtime.formats import SoundFormat
+from edge_client.realtime.session_config import Json, SessionConfig, function_tools, modality, tool_choice
+from edge_client.session import Session
+from edge_client.session_events import (
+    ItemTruncated,
+    PlayoutCleared,
+    PlayoutEvent,
+    PlayoutStarted,
+    PlayoutStopped,
+    ReplyAudio,
+    ReplyDone,
+    ReplyItemDone,
+    ReplyItemStarted,
+    ReplyStarted,
+    ReplyText,
+    ReplyToolCall,
+    SessionEvent,
+    SpeakingEvent,
+    UserCommitted,
+    UserEvent,
+    UserHeard,
+    UserStarted,
+    UserStopped,
+)
+from routing.errors import InvalidRequest
+from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, ToolCall, ToolResult
+
+type Sound = Literal["events", "rtp"]  # how audio travels: inside events (WebSocket), or beside them (WebRTC)
+
+
+class Dialogue:
+    """Speaks for one session. Made first, because the session's events come here; `start` gives it the session.
+
+    ``send`` takes each server event as a JSON object; it must not wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        send: Callable[[Json], None],
+        sound: Sound,
+        config: SessionConfig,
+        turn_taking: EndpointerSettings,
+    ) -> None:
+        self.config = config
+        self._send = send
+        self._sound = sound
+        self._turn_taking = turn_taking
+        self._session: Session | None = None
+        self._partials: dict[str, str] = {}  # per user item, what was told of its words
+        self._listen_to_format()
+
+    def start(self, session: Session) -> None:
+        self._session = session
+
+    def greet(self) -> None:
+        """Tell the caller that the session is there."""
+        self._send(wire.event("session.created", session=self._shown_config()))
+
+    @property
+    def session(self) -> Session:
+        assert self._session, "Dialogue.start was not called"
+        return self._session
+
+    @property
+    def _conversation(self) -> Conversation:
+        return self.session.conversation
+
+    def _shown_config(self) -> Json:
+        ours = {"id": self.session.id} if self._session else {}
+        return self.config.wire() | ours
+
+    def _tell(self, type_: str, **fields: Any) -> None:
+        self._send(wire.event(type_, **fields))
+
+    def _tell_all(self, events: Iterable[Json]) -> None:
+        for event in events:
+            self._send(event)
+
+    # -- from the client ---------------------------------------------------------------------------------------------
+
+    def receive(self, text: str) -> None:
+        """Act on one message. Whatever is wrong with it is answered with an ``error`` event; nothing is raised."""
+        envelope: Json = {}
+        try:
+            envelope = read_envelope(text)
+            self._act(read_event(envelope))
+        except InvalidRequest as fault:
+            self._refuse(fault, envelope)
+
+    def _refuse(self, fault: InvalidRequest, envelope: Json) -> None:
+        event_id = envelope.get("event_id")
+        known = event_id if isinstance(event_id, str) else None
+        self._send(wire.error_event(fault, client_event_id=known))
+
+    def _act(self, event: ClientEvent) -> None:
+        match event:
+            case SessionUpdate(session=changes):
+                self._update(changes)
+            case AppendAudio(audio=audio):
+                self._append(audio)
+            case CommitAudio():
+                self.session.commit_audio()
+            case ClearAudio():
+                self.session.clear_audio()
+                self._tell("input_audio_buffer.cleared")
+            case CreateItem():
+                self._create_item(event)
+            case RetrieveItem(item_id=item_id):
+                self._tell(
+                    "conversation.item.retrieved", item=wire.wire_item(self._conversation.find(item_id))
+                )
+            case TruncateItem(item_id=item_id, audio_end_ms=audio_end_ms):
+                self._truncate(item_id, audio_end_ms)
+            case DeleteItem(item_id=item_id):
+                self._conversation.delete(item_id)
+                self._tell("conversation.item.deleted", item_id=item_id)
+            case CreateResponse(response=options):
+                self.session.create_reply(**_turn_changes(options))
+            case CancelResponse():
+                self.session.cancel_reply()
+            case ClearOutput():
+                self.session.silence()
+
+    def _update(self, changes: Json) -> None:
+        self.config = self.config.updated(changes)
+        self._listen_to_format()
+        self.session.configure(self.config.options(self._turn_taking))
+        self._tell("session.updated", session=self._shown_config())
+
+    def _listen_to_format(self) -> None:
+        incoming = SoundFormat.of(self.config.audio.input.format)
+        self._input = incoming
+        self._ear = Resampler(incoming.sample_rate, SPEECH_SAMPLE_RATE)
+        self._output = SoundFormat.of(self.config.audio.output.format)
+        self._voice = Resampler(REPLY_SAMPLE_RATE, self._output.sample_rate)
+
+    def _append(self, audio: str) -> None:
+        if self._sound == "rtp":
+            raise InvalidRequest(
+                "expected audio over the call's microphone track, got an event", param="type"
+            )
+        try:
+            sound = base64.b64decode(audio, validate=True)
+        except binascii.Error as error:
+            raise InvalidRequest(f"expected base64, got text that is not: {error}", param="audio") from None
+        self.session.hear(self._ear.feed(self._input.decode(sound)))
+
+    def _create_item(self, event: CreateItem) -> None:
+        item = _item(event.item)
+        self._conversation.add(item, after=event.previous_item_id)
+        previous = self._conversation.previous_id(item.id)
+        self._send(wire.item_added(item, previous))
+        self._send(wire.item_done(item, previous))
+
+    def _truncate(self, item_id: str, audio_end_ms: int) -> None:
+        self._conversation.truncate(item_id, audio_end_ms * REPLY_SAMPLE_RATE // 1000)
+        self._tell_truncated(item_id, audio_end_ms)
+
+    # -- from the session --------------------------------------------------------------------------------------------
+
+    def emit(self, event: SessionEvent) -> None:
+        """Tell the client what happened."""
+        match event:
+            case UserStarted() | UserStopped() | UserCommitted() | UserHeard():
+                self._tell_user(event)
+            case PlayoutStarted() | PlayoutStopped() | PlayoutCleared() | ItemTruncated():
+                if self._sound == "rtp":  # a client that plays by itself knows better, and tells us
+                    self._tell_playout(event)
+            case _:
+                self._tell_reply(event)
+
+    def _tell_user(self, event: UserEvent) -> None:
+        match event:
+            case UserStarted(item_id=item_id, at_ms=at_ms):
+                self._tell("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=at_ms)
+            case UserStopped(item_id=item_id, at_ms=at_ms):
+                self._tell("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=at_ms)
+            case UserCommitted(item=item, previous_item_id=previous):
+                self._tell("input_audio_buffer.committed", item_id=item.id, previous_item_id=previous)
+                self._send(wire.item_added(item, previous))
+                self._send(wire.item_done(item, previous))
+            case UserHeard():
+                self._tell_heard(event)
+
+    def _tell_reply(self, event: SpeakingEvent) -> None:
+        match event:
+            case ReplyStarted(reply_id=reply_id):
+                self._tell("response.created", response=wire.response(reply_id, "in_progress"))
+            case ReplyItemStarted(item=item):
+                self._tell_all(wire.item_started(event, self._conversation.previous_id(item.id)))
+            case ReplyText():
+                self._send(wire.text_delta(event))
+            case ReplyAudio():
+                self._tell_audio(event)
+            case ReplyItemDone(item=item):
+                self._tell_all(wire.item_finished(event, self._conversation.previous_id(item.id)))
+            case ReplyToolCall():
+                self._tell_all(wire.tool_called(event))
+            case ReplyDone():
+                self._send(wire.response_done(event))
+
+    def _tell_playout(self, event: PlayoutEvent) -> None:
+        match event:
+            case PlayoutStarted(reply_id=reply_id):
+                self._tell("output_audio_buffer.started", response_id=reply_id)
+            case PlayoutStopped(reply_id=reply_id):
+                self._tell("output_audio_buffer.stopped", response_id=reply_id)
+            case PlayoutCleared(reply_id=reply_id):
+                self._tell("output_audio_buffer.cleared", response_id=reply_id)
+            case ItemTruncated(item_id=item_id, audio_end_ms=end_ms):
+                self._tell_truncated(item_id, end_ms)
+
+    def _tell_heard(self, heard: UserHeard) -> None:
+        kind = "conversation.item.input_audio_transcription"
+        told = self._partials.pop(heard.item_id, "")
+        if heard.is_final:
+            usage = {"type": "duration", "seconds": round(heard.duration_sec, 3)}
+            self._tell(
+                f"{kind}.completed",
+                item_id=heard.item_id,
+                content_index=0,
+                transcript=heard.text,
+                usage=usage,
+            )
+            return
+        stable = _stable_part(heard.text)
+        if stable.startswith(told) and stable != told:
+            self._tell(f"{kind}.delta", item_id=heard.item_id, content_index=0, delta=stable[len(told) :])
+            told = stable
+        self._partials[heard.item_id] = told
+
+    def _tell_audio(self, audio: ReplyAudio) -> None:
+        if self._sound == "events":
+            sound = self._output.encode(self._voice.feed(audio.samples))
+            self._send(wire.audio_delta(wire.place(audio.reply_id, audio.item, audio.index), sound))
+
+    def _tell_truncated(self, item_id: str, end_ms: int) -> None:
+        self._tell("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=end_ms)
+
+
+def _stable_part(text: str) -> str:
+    """A partial transcript without its last word, which the next one often changes."""
+    return " ".join(text.split()[:-1]).rstrip(".,;:?!")
+
+
+def _turn_changes(options: ResponseOptions | None) -> Json:
+    if options is None:
+        return {}
+    changes: Json = {
+        "instructions": options.instructions,
+        "modality": options.output_modalities and modality(options.output_modalities),
+        "tools": None if options.tools is None else function_tools(options.tools),
+        "tool_choice": options.tool_choice and tool_choice(options.tool_choice),
+    }
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _item(given: ItemInput) -> Item:
+    item_id = given.id or new_id("item")
+    match given:
+        case MessageInput():
+            return MessageItem(
+                id=item_id, role=given.role, medium="text", pieces=[SpokenText(_text(given.content))]
+            )
+        case ToolResultInput(call_id=call_id, output=output):
+            return ToolResultItem(id=item_id, result=ToolResult(call_id, output))
+        case ToolCallInput(call_id=call_id, name=name, arguments=arguments):
+            return ToolCallItem(id=item_id, call=ToolCall(call_id, name, arguments))
+
+
+def _text(content: list[ContentPart]) -> str:
+    texts = [part.text or part.transcript for part in content]
+    if not any(texts):
+        kinds = ", ".join(part.type for part in content) or "none"
+        raise InvalidRequest(
+            f"expected at least one content part with text or a transcript, got {kinds}", param="item.content"
+        )
+    return " ".join(text for text in texts if text)

@@ -1,0 +1,79 @@
+"""What all callers of one edge share, and how a conversation is opened for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from edge_client.hearing import Hearing
+from edge_client.mouth import Mouth
+from edge_client.realtime.dialogue import Dialogue, Sound
+from edge_client.realtime.keys import KeyRing
+from edge_client.realtime.session_config import SessionConfig
+from edge_client.session import SessionParts, open_session
+from edge_client.settings import EdgeSettings
+from routing.errors import AtCapacity
+from routing.turns import Backend
+
+type Json = dict[str, Any]
+
+
+class Edge:
+    """The parts that every session uses, and the number of sessions there may be."""
+
+    def __init__(self, *, settings: EdgeSettings, hearing: Hearing, backend: Backend) -> None:
+        self.settings = settings
+        self.keys = KeyRing(settings.api_keys)
+        self._hearing = hearing
+        self._backend = backend
+        self._sessions = 0
+
+    @property
+    def sessions(self) -> int:
+        """How many callers are connected."""
+        return self._sessions
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for one more session.
+
+        Raises:
+            AtCapacity: there is none.
+        """
+        if self._sessions >= self.settings.maximum_sessions:
+            raise AtCapacity(
+                f"expected fewer than {self.settings.maximum_sessions} sessions, all places are taken",
+                retry_after_sec=5,
+            )
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+
+    @asynccontextmanager
+    async def conversation(
+        self,
+        session_id: str,
+        *,
+        mouth: Mouth,
+        sound: Sound,
+        send: Callable[[Json], None],
+        config: SessionConfig,
+    ) -> AsyncIterator[Dialogue]:
+        """A session that speaks the protocol until the block ends."""
+        taking = self.settings.turn_taking
+        options = config.options(taking)
+        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking)
+        parts = SessionParts(
+            backend=self._backend,
+            ears=self._hearing.new_ears(options.endpointer),
+            judge=self._hearing.judge,
+            mouth=mouth,
+            emit=dialogue.emit,
+            chunk_ms=self.settings.chunk_ms,
+        )
+        async with open_session(session_id, parts, options=options) as session:
+            dialogue.start(session)
+            yield dialogue

@@ -1,0 +1,292 @@
+"""The edge's HTTP surface: calls, sockets, client secrets, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import FormData
+
+from edge_client.realtime.body_limit import BodyLimit
+from edge_client.realtime.calls import Calls
+from edge_client.realtime.client_events import read_envelope
+from edge_client.realtime.edge import Edge
+from edge_client.realtime.keys import Unauthorized
+from edge_client.realtime.server_events import error_body
+from edge_client.realtime.session_config import SessionConfig
+from edge_client.realtime.socket import serve_socket
+from edge_client.settings import EdgeSettings
+from routing.errors import AtCapacity, InvalidRequest
+
+type Json = dict[str, Any]
+
+PAGE = Path(__file__).parent.parent / "page"
+MAXIMUM_BODY_BYTES = 64 * 1024
+LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+KEY_PROTOCOL = "openai-insecure-api-key."
+POLICY_VIOLATION = 1008
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
+    " style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+# -- the application -------------------------------------------------------------------------------------------------
+
+
+def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
+    """The ASGI application of one edge. Calls live in its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            app.state.calls = Calls(edge, tasks)
+            on_ready()
+            yield
+            app.state.calls.close()
+
+    app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.edge = edge
+    app.add_middleware(BodyLimit, maximum_bytes=MAXIMUM_BODY_BYTES)
+    _allow_origins(app, edge.settings)
+    _answer_faults(app)
+    _add_routes(app)
+    return app
+
+
+def _allow_origins(app: FastAPI, settings: EdgeSettings) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_origin_regex=LOOPBACK_ORIGIN if settings.development else None,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "X-OpenAI-Agents-SDK",
+            "traceparent",
+            "tracestate",
+            "baggage",
+        ],
+        expose_headers=["Location"],
+    )
+
+
+def _answer_faults(app: FastAPI) -> None:
+    @app.exception_handler(InvalidRequest)
+    async def invalid(_: Request, fault: InvalidRequest) -> Response:
+        code = status.HTTP_404_NOT_FOUND if fault.code == "call_not_found" else status.HTTP_400_BAD_REQUEST
+        return JSONResponse({"error": error_body(fault)}, code)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, fault: RequestValidationError) -> Response:
+        first = fault.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse(
+            {"error": error_body(InvalidRequest(f"{param}: {first['msg']}", param=param))}, 400
+        )
+
+    @app.exception_handler(Unauthorized)
+    async def unauthorized(_: Request, fault: Unauthorized) -> Response:
+        body = {
+            "type": "invalid_request_error",
+            "code": "invalid_api_key",
+            "message": str(fault),
+            "param": None,
+        }
+        return JSONResponse({"error": body}, 401, {"WWW-Authenticate": "Bearer"})
+
+    @app.exception_handler(AtCapacity)
+    async def full(_: Request, fault: AtCapacity) -> Response:
+        body = {"type": "server_error", "code": "at_capacity", "message": str(fault), "param": None}
+        return JSONResponse({"error": body}, 503, {"Retry-After": str(round(fault.retry_after_sec))})
+
+
+def _edge(request: Request) -> Edge:
+    edge: Edge = request.app.state.edge
+    return edge
+
+
+def _calls(request: Request) -> Calls:
+    calls: Calls = request.app.state.calls
+    return calls
+
+
+def _admitted(request: Request) -> Json:
+    """The session settings that the caller's credential brings along."""
+    return _edge(request).keys.admit(_bearer(request.headers.get("authorization")), now=time.time())
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, credential = (authorization or "").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else None
+
+
+type Admitted = Annotated[Json, Depends(_admitted)]
+
+
+def _add_routes(app: FastAPI) -> None:
+    app.post("/v1/realtime/calls")(begin_call)
+    app.post("/v1/realtime/calls/{call_id}/hangup")(hang_up)
+    app.delete("/v1/realtime/calls/{call_id}")(hang_up)
+    app.post("/v1/realtime/client_secrets")(create_client_secret)
+    app.websocket("/v1/realtime")(realtime_socket)
+    app.get("/healthz")(healthy)
+    app.get("/")(page)
+    app.mount("/page", _PageFiles(directory=PAGE))
+
+
+# -- calls over WebRTC -----------------------------------------------------------------------------------------------
+
+
+async def begin_call(request: Request, admitted: Admitted) -> Response:
+    """Take an offer: raw SDP, or a form with ``sdp`` and ``session``."""
+    offer, session = await _offer(request)
+    answer = await _calls(request).begin(offer, {**admitted, **session})
+    location = f"/v1/realtime/calls/{answer.call_id}"
+    return Response(answer.description, 201, {"Location": location}, media_type="application/sdp")
+
+
+class Offer(BaseModel):
+    """The two parts of a multipart offer."""
+
+    sdp: str
+    session: Json = {}
+
+
+async def _offer(request: Request) -> tuple[str, Json]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    match kind:
+        case "application/sdp":
+            return _text(await request.body(), "sdp"), {}
+        case "multipart/form-data":
+            async with request.form(max_files=2, max_fields=4) as form:
+                session = await _field(form, "session")
+                return await _field(form, "sdp"), read_envelope(session) if session else {}
+        case _:
+            raise InvalidRequest(
+                f"expected content type application/sdp or multipart/form-data, got {kind or 'none'}",
+                code="unsupported_content_type",
+            )
+
+
+async def _field(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value if isinstance(value, str) else _text(await value.read(), name)
+
+
+def _text(body: bytes, name: str) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"expected {name} as UTF-8 text, got other bytes", param=name) from None
+
+
+async def hang_up(call_id: str, request: Request, _: Admitted) -> Response:
+    _calls(request).hang_up(call_id)
+    return Response(status_code=200)
+
+
+# -- client secrets --------------------------------------------------------------------------------------------------
+
+
+class Expiry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    anchor: str = "created_at"
+    seconds: int = Field(default=600, ge=10, le=7200)
+
+
+class SecretRequest(BaseModel):
+    """What a client secret is asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    expires_after: Expiry = Expiry()
+    session: Json = {}
+
+
+async def create_client_secret(request: Request, asked: SecretRequest) -> Json:
+    """A short-lived key for a browser; only the operator's own keys may ask for one."""
+    keys = _edge(request).keys
+    if not keys.is_api_key(_bearer(request.headers.get("authorization"))):
+        raise Unauthorized("expected a valid API key")
+    config = SessionConfig().updated(asked.session)
+    secret = keys.issue(asked.session, now=time.time(), lifetime_sec=asked.expires_after.seconds)
+    return {"value": secret.value, "expires_at": secret.expires_at, "session": config.wire()}
+
+
+# -- sessions over WebSocket -----------------------------------------------------------------------------------------
+
+
+async def realtime_socket(websocket: WebSocket) -> None:
+    """Hold a session. The key comes in a header, or from browsers as a subprotocol."""
+    edge: Edge = websocket.app.state.edge
+    offered = websocket.scope["subprotocols"]
+    try:
+        session = edge.keys.admit(_socket_credential(websocket, offered), now=time.time())
+    except Unauthorized as fault:
+        await _deny(websocket, 401, str(fault))
+        return
+    if not _origin_allowed(websocket, edge.settings):
+        await _deny(websocket, 403, "expected a page of an allowed origin")
+        return
+    try:
+        with edge.place():
+            await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
+            await serve_socket(websocket, edge, SessionConfig().updated(session))
+    except AtCapacity as fault:
+        await _deny(websocket, 503, str(fault))
+
+
+def _socket_credential(websocket: WebSocket, offered: list[str]) -> str | None:
+    keys = (name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL))
+    return _bearer(websocket.headers.get("authorization")) or next(keys, None)
+
+
+def _origin_allowed(websocket: WebSocket, settings: EdgeSettings) -> bool:
+    """Browsers send an origin and can be lured; programs send none."""
+    origin = websocket.headers.get("origin")
+    if origin is None or origin in settings.allowed_origins:
+        return True
+    own = origin.partition("://")[2] == websocket.headers.get("host")
+    return own or (settings.development and bool(re.fullmatch(LOOPBACK_ORIGIN, origin)))
+
+
+async def _deny(websocket: WebSocket, status_code: int, message: str) -> None:
+    body = {"type": "invalid_request_error", "code": None, "message": message, "param": None}
+    await websocket.send_denial_response(JSONResponse({"error": body}, status_code))
+
+
+# -- the rest --------------------------------------------------------------------------------------------------------
+
+
+async def healthy(request: Request) -> Json:
+    return {"status": "ok", "sessions": _edge(request).sessions}
+
+
+async def page() -> Response:
+    return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+
+class _PageFiles(StaticFiles):
+    """The page's files, with the headers of the page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response

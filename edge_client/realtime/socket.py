@@ -1,0 +1,87 @@
+"""Sessions over a WebSocket: events both ways, sound inside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from edge_client.conversation import new_id
+from edge_client.mouth import RemoteMouth
+from edge_client.realtime.dialogue import Dialogue
+from edge_client.realtime.edge import Edge
+from edge_client.realtime.session_config import SessionConfig
+
+logger = logging.getLogger(__name__)
+
+type Json = dict[str, Any]
+
+COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
+MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
+TRY_AGAIN_LATER = 1013
+
+
+class Outbox:
+    """Server events on their way to a client, in order."""
+
+    def __init__(self) -> None:
+        self._events: deque[Json] = deque()
+        self._changed = asyncio.Event()
+
+    def put(self, event: Json) -> None:
+        self._events.append(event)
+        self._changed.set()
+
+    async def get(self) -> Json:
+        while not self._events:
+            await self._change()
+        self._changed.set()
+        return self._events.popleft()
+
+    async def room(self) -> None:
+        """Return when the client has read enough for a reply to go on."""
+        while len(self._events) > COMFORTABLE_EVENTS:
+            await self._change()
+
+    @property
+    def overflowing(self) -> bool:
+        return len(self._events) > MAXIMUM_EVENTS
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig) -> None:
+    """Hold a session with a client whose connection has been accepted, until it leaves."""
+    outbox = Outbox()
+    async with edge.conversation(
+        new_id("sess"), mouth=RemoteMouth(outbox.room), sound="events", send=outbox.put, config=config
+    ) as dialogue:
+        dialogue.greet()
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(_send(websocket, outbox))
+            await _receive(websocket, dialogue, outbox)
+            sending.cancel()
+
+
+async def _send(websocket: WebSocket, outbox: Outbox) -> None:
+    try:
+        while True:
+            await websocket.send_text(json.dumps(await outbox.get()))
+    except WebSocketDisconnect:
+        return  # the receiving side notices too
+
+
+async def _receive(websocket: WebSocket, dialogue: Dialogue, outbox: Outbox) -> None:
+    try:
+        while not outbox.overflowing:
+            dialogue.receive(await websocket.receive_text())
+            await dialogue.session.room()
+        await websocket.close(TRY_AGAIN_LATER, "events are not being read")
+    except WebSocketDisconnect:
+        return

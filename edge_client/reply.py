@@ -1,0 +1,246 @@
+"""One reply as it is told to the caller: from the first word to the last sample heard, or to the cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_client.conversation import Conversation, Item, MessageItem, ToolCallItem, new_id
+from edge_client.mouth import Mouth
+from edge_client.session_events import (
+    CutReason,
+    Emit,
+    ItemTruncated,
+    PlayoutCleared,
+    PlayoutStarted,
+    PlayoutStopped,
+    ReplyAudio,
+    ReplyDone,
+    ReplyItemDone,
+    ReplyItemStarted,
+    ReplyStarted,
+    ReplyStatus,
+    ReplyText,
+    ReplyToolCall,
+    TurnReport,
+)
+from routing.turns import (
+    REPLY_SAMPLE_RATE,
+    AudioChunk,
+    Heard,
+    Placement,
+    Reminder,
+    ReplyEnd,
+    ReplyEvent,
+    TextDelta,
+    ToolCall,
+    Turn,
+)
+
+
+@dataclass(slots=True)
+class TurnTimes:
+    """The moments of a turn, in event loop time; those that have not come yet are None."""
+
+    speech_end: float | None = None  # last sample of speech reached us
+    decided: float | None = None  # end-of-turn decision, or the request for a reply
+    first_audio: float | None = None  # first reply audio left
+
+    def milliseconds(self) -> dict[str, float]:
+        """The waits between them, by their names in the design."""
+        waits = {
+            "endpoint_wait": _wait_ms(self.speech_end, self.decided),
+            "ttfa": _wait_ms(self.decided, self.first_audio),
+        }
+        return {name: wait for name, wait in waits.items() if wait is not None}
+
+
+def _wait_ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 1)
+
+
+class Reply:
+    """Turns the events of a released reply into items of the conversation, sound in the mouth, and news for the caller.
+
+    Nothing is announced before the first event that says something, so a turn without words leaves no empty reply.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        *,
+        times: TurnTimes,
+        end_reason: str | None,
+        conversation: Conversation,
+        mouth: Mouth,
+        emit: Emit,
+        on_audible: Callable[[], None],
+        on_reminder: Callable[[Reminder], None],
+    ) -> None:
+        self.id = new_id("resp")
+        self.turn = turn
+        self.done = False
+        self._times = times
+        self._end_reason = end_reason
+        self._conversation = conversation
+        self._mouth = mouth
+        self._emit = emit
+        self._on_audible = on_audible
+        self._on_reminder = on_reminder
+        self._started = False
+        self._items: list[Item] = []
+        self._message: MessageItem | None = None  # the one being told
+        self._spoken: MessageItem | None = None  # the one being played
+        self._placement: Placement | None = None
+        self._end = ReplyEnd()
+        self._playing = False
+        self._audible = asyncio.Event()
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    async def tell(self, event: ReplyEvent) -> None:
+        """Pass on one event; waits while the mouth has no room."""
+        match event:
+            case Placement():
+                self._placement = event
+            case Heard():
+                pass  # the session hears it directly
+            case TextDelta(text=text):
+                self._tell_text(text)
+            case AudioChunk():
+                await self._tell_audio(event)
+            case ToolCall():
+                self._tell_tool_call(event)
+            case Reminder():
+                self._on_reminder(event)
+            case ReplyEnd():
+                await self._tell_end(event)
+
+    def _tell_text(self, text: str) -> None:
+        message = self._open_message()
+        message.append(text)
+        self._emit(ReplyText(self.id, self._index, message, text))
+
+    async def _tell_audio(self, chunk: AudioChunk) -> None:
+        message = self._open_message()
+        if not self._playing:
+            self._playing = True
+            self._spoken = message
+            self._mouth.begin(self._announce_audio)
+        message.samples += len(chunk.samples)
+        self._emit(ReplyAudio(self.id, self._index, message, chunk.samples))
+        self._mouth.say(chunk.samples)
+        await self._mouth.room()
+
+    def _announce_audio(self) -> None:
+        self._times.first_audio = asyncio.get_running_loop().time()
+        self._audible.set()
+        self._on_audible()
+        self._emit(PlayoutStarted(self.id))
+
+    def _tell_tool_call(self, call: ToolCall) -> None:
+        self._close_message("completed")
+        self._start()
+        item = ToolCallItem(id=new_id("item"), call=call)
+        self._add(item)
+        self._emit(ReplyToolCall(self.id, self._index, item, self._conversation.previous_id(item.id)))
+
+    async def _tell_end(self, end: ReplyEnd) -> None:
+        self._end = end
+        if self._playing:
+            self._mouth.finish()
+            await self._audible.wait()  # so that the report knows when the first audio left
+        self._finish("completed")
+
+    async def heard_out(self) -> None:
+        """Return when everything was played."""
+        if self._playing:
+            await self._mouth.silent()
+            self._playing = False
+            self._emit(PlayoutStopped(self.id))
+
+    # -- the other endings -------------------------------------------------------------------------------------------
+
+    def cut(self, reason: CutReason) -> None:
+        """Stop at once, keep what was heard. Does nothing to a reply that was heard out."""
+        self._silence()
+        self._finish("cancelled", cut_reason=reason)
+
+    def fail(self, message: str) -> None:
+        """The backend gave up: say so, and keep what was heard."""
+        self._silence()
+        self._finish("failed", error=message)
+
+    def _silence(self) -> None:
+        if not self._playing:
+            return
+        self._playing = False
+        heard = self._mouth.heard
+        self._mouth.flush()
+        self._emit(PlayoutCleared(self.id))
+        if self._spoken and heard < self._spoken.samples:
+            self._spoken.heard = heard
+            self._emit(ItemTruncated(self._spoken.id, heard * 1000 // REPLY_SAMPLE_RATE))
+
+    # -- bookkeeping -------------------------------------------------------------------------------------------------
+
+    @property
+    def playing(self) -> MessageItem | None:
+        """The message the caller is hearing."""
+        return self._spoken if self._playing else None
+
+    @property
+    def _index(self) -> int:
+        return len(self._items) - 1
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._emit(ReplyStarted(self.id))
+
+    def _add(self, item: Item) -> None:
+        self._items.append(item)
+        self._conversation.add(item)
+
+    def _open_message(self) -> MessageItem:
+        if self._message is None:
+            self._start()
+            self._message = MessageItem(
+                id=new_id("item"), role="assistant", medium=self.turn.modality, status="in_progress"
+            )
+            self._add(self._message)
+            self._emit(ReplyItemStarted(self.id, self._index, self._message))
+        return self._message
+
+    def _close_message(self, status: ReplyStatus) -> None:
+        if self._message is None:
+            return
+        self._message.status = "completed" if status == "completed" else "incomplete"
+        self._emit(ReplyItemDone(self.id, self._index, self._message))
+        self._message = None
+
+    def _finish(
+        self, status: ReplyStatus, *, cut_reason: CutReason | None = None, error: str | None = None
+    ) -> None:
+        if self.done:
+            return
+        self.done = True
+        self._start()
+        self._close_message(status)
+        self._emit(
+            ReplyDone(
+                self.id,
+                status,
+                tuple(self._items),
+                self._report(),
+                cut_reason=cut_reason,
+                error=error,
+                input_tokens=self._end.input_tokens,
+                output_tokens=self._end.output_tokens,
+            )
+        )
+
+    def _report(self) -> TurnReport:
+        timings = self._times.milliseconds() | dict(self._end.timings_ms)
+        return TurnReport(self.turn.index, self.turn.turn_id, timings, self._placement, self._end_reason)

@@ -1,0 +1,385 @@
+"""One caller's session: hears turns, has them answered, and gives up the floor when the caller speaks.
+
+Free of any transport and protocol: samples come in through `Session.hear`, the reply leaves through a `Mouth`, and what
+happens is told as `SessionEvent`s. Everything runs on one event loop; only models run elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from edge_client.backchannel import is_backchannel
+from edge_client.conversation import Conversation, MessageItem, SpokenText, new_id
+from edge_client.ears import Ears, HeardFrame
+from edge_client.endpointer import (
+    EndpointerSettings,
+    EndpointSignal,
+    SpeechDoubtful,
+    SpeechDropped,
+    SpeechOnset,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    TurnEnded,
+)
+from edge_client.floor import Floor, LiveTurn
+from edge_client.mouth import Mouth
+from edge_client.session_events import Emit, UserCommitted, UserHeard, UserStarted, UserStopped
+from routing.errors import InvalidRequest
+from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Reminder, Samples, Tool, Turn
+
+
+class TurnEndJudge(Protocol):
+    """Says how complete a turn sounds, from its samples at 16 kHz."""
+
+    async def completeness(self, samples: Samples) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What the caller may set, at any time. The endpointer's mode "manual" is push-to-talk."""
+
+    endpointer: EndpointerSettings
+    instructions: str = ""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    modality: Literal["audio", "text"] = "audio"
+    create_response: bool = True  # answer at the end of a turn without being asked
+    interrupt_response: bool = True  # stop speaking when the caller begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionParts:
+    """What a session is made of. ``chunk_ms`` is how much audio goes to the backend at a time."""
+
+    backend: Backend
+    ears: Ears
+    judge: TurnEndJudge
+    mouth: Mouth
+    emit: Emit
+    chunk_ms: int = 80
+
+
+class Session:
+    """Made by `open_session`. Methods are called on the event loop and do not wait, but for the coroutines.
+
+    At any time one turn may be heard (`_heard`), and one that is over may wait to be answered on request (`_waiting`).
+    """
+
+    def __init__(
+        self, session_id: str, parts: SessionParts, *, options: SessionOptions, tasks: asyncio.TaskGroup
+    ) -> None:
+        self.id = session_id
+        self.conversation = Conversation()
+        self.options = options
+        self._ears = parts.ears
+        self._judge = parts.judge
+        self._mouth = parts.mouth
+        self._emit = parts.emit
+        self._floor = Floor(
+            backend=parts.backend,
+            conversation=self.conversation,
+            mouth=parts.mouth,
+            emit=parts.emit,
+            chunk_samples=parts.chunk_ms * SPEECH_SAMPLE_RATE // 1000,
+            tasks=tasks,
+            on_speaking=self._note_speaking,
+            on_reminder=self._note_reminder,
+        )
+        self._heard: LiveTurn | None = None
+        self._waiting: LiveTurn | None = None
+        self._judgement: asyncio.Task[None] | None = None
+        self._quiet = asyncio.Event()  # set while no turn is heard
+        self._quiet.set()
+        self._turns = 0
+        self._floor.spawn(self._listen())
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._floor.close()
+
+    # -- the caller's microphone -------------------------------------------------------------------------------------
+
+    def hear(self, samples: Samples) -> None:
+        """Take mono 16 kHz samples, any number at a time."""
+        self._ears.hear(samples)
+
+    async def room(self) -> None:
+        """Return when more audio may come; for senders faster than real time."""
+        await self._ears.room()
+
+    async def _listen(self) -> None:
+        async with aclosing(self._ears.frames()) as frames:
+            async for frame in frames:
+                self._attend(frame)
+
+    def _attend(self, frame: HeardFrame) -> None:
+        if self._heard:
+            self._heard.utterance.feed(frame.samples)
+        self._follow(frame.signals)
+
+    def _follow(self, signals: Sequence[EndpointSignal]) -> None:
+        for signal in signals:
+            self._react(signal)
+
+    def _react(self, signal: EndpointSignal) -> None:
+        match signal, self._heard:
+            case SpeechOnset(), _:
+                self._open_turn()
+            case SpeechDropped(), turn:
+                self._drop_turn(turn)
+            case SpeechDoubtful(), LiveTurn() as turn:
+                turn.doubtful = True
+                turn.utterance.begin()
+            case SpeechStarted(at=at), LiveTurn() as turn:
+                self._start_turn(turn, at)
+            case SpeechPaused(), LiveTurn() as turn:
+                self._pause_turn(turn)
+            case SpeechResumed(), LiveTurn() as turn:
+                self._resume_turn(turn)
+            case TurnEnded(), LiveTurn() as turn:
+                self._end_turn(turn, signal)
+
+    # -- a spoken turn, signal by signal -----------------------------------------------------------------------------
+
+    def _open_turn(self) -> None:
+        self._mouth.pause()
+        self._quiet.clear()
+        self._heard = self._new_turn()
+        for frame in self._ears.pre_roll:
+            self._heard.utterance.feed(frame)
+
+    def _drop_turn(self, turn: LiveTurn | None) -> None:
+        self._leave_turn()
+        self._mouth.resume()
+        if turn:
+            turn.drop()
+        if turn and turn.started:
+            self._emit(UserStopped(turn.item_id, _milliseconds(self._ears.endpointer.position)))
+
+    def _leave_turn(self) -> None:
+        self._heard = None
+        self._forget_judgement()
+        self._quiet.set()
+
+    def _start_turn(self, turn: LiveTurn, at: int) -> None:
+        turn.started = True
+        turn.doubtful = False
+        self._emit(UserStarted(turn.item_id, _milliseconds(at)))
+        if self.options.interrupt_response:
+            self._floor.interrupt("turn_detected")
+        self._mouth.resume()
+
+    def _pause_turn(self, turn: LiveTurn) -> None:
+        turn.utterance.begin()
+        if self.options.endpointer.mode == "semantic":
+            self._judgement = self._floor.spawn(self._judge_pause(turn.utterance.audio))
+
+    async def _judge_pause(self, audio: Samples) -> None:
+        self._ears.endpointer.score_audio(await self._judge.completeness(audio))
+
+    def _forget_judgement(self) -> None:
+        if self._judgement:
+            self._judgement.cancel()
+            self._judgement = None
+
+    def _resume_turn(self, turn: LiveTurn) -> None:
+        self._forget_judgement()
+        turn.doubtful = False
+        turn.utterance.roll_back()
+
+    def _end_turn(self, turn: LiveTurn, end: TurnEnded) -> None:
+        heard = turn.utterance.heard
+        if heard and not heard.text:
+            self._drop_turn(turn)  # it sounded like speech, but nobody said a word
+            return
+        self._leave_turn()
+        turn.end_reason = end.reason
+        turn.times.speech_end = self._ears.arrived_at(end.speech_end)
+        self._emit(UserStopped(turn.item_id, _milliseconds(end.at)))
+        self._commit(turn)
+        if self.options.create_response:
+            self._floor.release(turn)
+        else:
+            self._hold(turn)
+
+    def _hold(self, turn: LiveTurn) -> None:
+        if self._waiting:
+            self._waiting.drop()
+        self._waiting = turn
+
+    # -- what is understood ------------------------------------------------------------------------------------------
+
+    def _note_words(self, turn: LiveTurn, heard: Heard) -> None:
+        if turn.committed and heard.is_final:
+            self._tell_words(turn, heard)
+        elif turn is self._heard and heard.is_final:
+            self._weigh(turn, heard)
+        elif turn is self._heard and turn.started:
+            self._emit(UserHeard(turn.item_id, heard.text, False, _duration(turn)))
+
+    def _weigh(self, turn: LiveTurn, heard: Heard) -> None:
+        """Let the words speak on whether the turn is one, and whether it is over."""
+        endpointer = self._ears.endpointer
+        if heard.end_of_sentence is not None:
+            endpointer.score_text(heard.end_of_sentence)
+        if turn.doubtful:
+            real = heard.text and not is_backchannel(heard.text)
+            self._follow(endpointer.confirm() if real else endpointer.reject())
+
+    def _commit(self, turn: LiveTurn) -> None:
+        item = MessageItem(id=turn.item_id, role="user", medium="audio")
+        self.conversation.add(item)
+        turn.committed = True
+        self._emit(UserCommitted(item, self.conversation.previous_id(item.id)))
+        if turn.utterance.heard:
+            self._tell_words(turn, turn.utterance.heard)
+
+    def _tell_words(self, turn: LiveTurn, heard: Heard) -> None:
+        item = self.conversation.get(turn.item_id)
+        if isinstance(item, MessageItem):  # unless the caller has deleted it meanwhile
+            item.pieces = [SpokenText(heard.text)]
+        self._emit(UserHeard(turn.item_id, heard.text, True, _duration(turn)))
+        if not heard.text:
+            turn.drop()  # nothing was said: nothing to answer
+
+    # -- new turns ---------------------------------------------------------------------------------------------------
+
+    def _new_turn(self, **changes: Any) -> LiveTurn:
+        turn = Turn(
+            session_id=self.id,
+            turn_id=new_id("turn"),
+            index=self._turns,
+            history=self.conversation.history(playing=self._floor.playing, heard=self._floor.heard),
+            instructions=self.options.instructions,
+            tools=self.options.tools,
+            tool_choice=self.options.tool_choice,
+            modality=self.options.modality,
+        )
+        self._turns += 1
+        return self._floor.open(replace(turn, **changes), item_id=new_id("item"), on_heard=self._note_words)
+
+    def _note_speaking(self, speaking: bool) -> None:
+        self._ears.endpointer.replying = speaking
+
+    # -- what the caller may ask -------------------------------------------------------------------------------------
+
+    def configure(self, options: SessionOptions) -> None:
+        """Take new options. A change of turn detection forgets a turn that is being heard."""
+        if options.endpointer != self.options.endpointer:
+            self.clear_audio()
+            self._ears.attend(options.endpointer)
+        self.options = options
+
+    def commit_audio(self) -> None:
+        """End the user's turn now.
+
+        Raises:
+            InvalidRequest: nothing was heard since the last turn.
+        """
+        committed = self._commit_kept() if self.options.endpointer.mode == "manual" else self._commit_heard()
+        if not committed:
+            raise InvalidRequest(
+                "expected speech in the input audio buffer, got none", code="input_audio_buffer_commit_empty"
+            )
+
+    def _commit_heard(self) -> bool:
+        signals = self._ears.endpointer.commit()
+        self._follow(signals)
+        return bool(signals)
+
+    def _commit_kept(self) -> bool:
+        audio = self._ears.take_kept()
+        if not len(audio):
+            return False
+        turn = self._new_turn()
+        turn.utterance.feed(audio)
+        turn.utterance.begin()
+        self._commit(turn)
+        self._hold(turn)
+        return True
+
+    def clear_audio(self) -> None:
+        """Forget what the user is saying."""
+        self._ears.take_kept()
+        self._follow(self._ears.endpointer.clear())
+
+    def create_reply(self, **changes: Any) -> None:
+        """Answer the turn that waits, or else the end of the conversation. ``changes`` are fields of `Turn`.
+
+        Raises:
+            InvalidRequest: a reply is being given already.
+        """
+        if self._floor.busy:
+            raise InvalidRequest(
+                "expected no active response, got one in progress",
+                code="conversation_already_has_active_response",
+            )
+        waiting, self._waiting = self._waiting, None
+        if waiting and not changes:
+            self._floor.release(waiting)
+        elif waiting:
+            self._floor.spawn(self._answer_anew(waiting, changes))
+        else:
+            self._answer(**changes)
+
+    async def _answer_anew(self, waiting: LiveTurn, changes: dict[str, Any]) -> None:
+        """The reply begun on speculation does not fit the request: keep the words, answer them afresh."""
+        await waiting.utterance.understood()
+        waiting.drop()
+        self._answer(**changes)
+
+    def _answer(self, **changes: Any) -> None:
+        self._floor.release(self._new_turn(**changes))
+
+    def cancel_reply(self) -> None:
+        """Stop the reply that is being given.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        if not self._floor.busy:
+            raise InvalidRequest(
+                "expected an active response to cancel, got none", code="response_cancel_not_active"
+            )
+        self.silence()
+
+    def silence(self) -> None:
+        """Drop what has not been played of a reply, and what has not been made of it."""
+        self._floor.interrupt("client_cancelled")
+
+    # -- saying something unasked ------------------------------------------------------------------------------------
+
+    def _note_reminder(self, reminder: Reminder) -> None:
+        self._floor.spawn(self._remind(reminder))
+
+    async def _remind(self, reminder: Reminder) -> None:
+        await asyncio.sleep(reminder.delay_sec)
+        await self._quiet.wait()
+        await self._floor.free()
+        self._answer(script=reminder.text)
+
+
+def _milliseconds(position: int) -> int:
+    return position * 1000 // SPEECH_SAMPLE_RATE
+
+
+def _duration(turn: LiveTurn) -> float:
+    return len(turn.utterance.audio) / SPEECH_SAMPLE_RATE
+
+
+@asynccontextmanager
+async def open_session(
+    session_id: str, parts: SessionParts, *, options: SessionOptions
+) -> AsyncIterator[Session]:
+    """A session that listens until the block ends."""
+    async with asyncio.TaskGroup() as tasks:
+        session = Session(session_id, parts, options=options, tasks=tasks)
+        try:
+            yield session
+        finally:
+            session.close()

@@ -1,0 +1,128 @@
+"""The edge's settings: a YAML file, over it environment variables, over those what the command line says.
+
+Every field can be set as ``ANTIPHON_<FIELD>``, those inside a part as ``ANTIPHON_<PART>__<FIELD>``:
+``ANTIPHON_PORT=9000``, ``ANTIPHON_TURN_TAKING__COMPLETE_HOLD_MS=320``, ``ANTIPHON_API_KEYS=key-one,key-two``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from edge_client.device.settings import DeviceSettings
+from edge_client.endpointer import EndpointerSettings
+from edge_client.webrtc.peer import PeerSettings
+from routing.errors import SettingsError
+
+PREFIX = "ANTIPHON_"
+READ_ELSEWHERE = {"ANTIPHON_MODELS"}  # the model folder belongs to every command, not only to the edge
+
+
+def _split(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+type CommaSeparated[T] = Annotated[tuple[T, ...], BeforeValidator(_split)]
+
+
+class EdgeSettings(BaseModel):
+    """Everything the edge can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
+    api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
+    allowed_origins: CommaSeparated[
+        str
+    ] = ()  # of pages elsewhere that may call; loopback always may in development
+    maximum_sessions: int = Field(default=16, ge=1)
+    chunk_ms: int = Field(default=80, ge=20, le=200)
+    turn_taking: EndpointerSettings = EndpointerSettings()
+    device: DeviceSettings = DeviceSettings()
+    peer: PeerSettings = PeerSettings()
+
+    @model_validator(mode="after")
+    def _development_stays_on_loopback(self) -> Self:
+        if self.development and not self.on_loopback:
+            raise ValueError(
+                f"expected a loopback host while there are no API keys, got {self.host!r}:"
+                " set ANTIPHON_API_KEYS, or use 127.0.0.1"
+            )
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether anybody who reaches the edge may use it."""
+        return not self.api_keys
+
+    @property
+    def on_loopback(self) -> bool:
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def read_settings(
+    file: Path | None = None, *, environment: Mapping[str, str], **arguments: Any
+) -> EdgeSettings:
+    """The settings from ``file``, ``environment``, and those ``arguments`` that are not None.
+
+    Raises:
+        SettingsError: the file cannot be read, or a setting is unknown or wrong.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return EdgeSettings.model_validate(_overlaid(_overlaid(_from_file(file), _from(environment)), given))
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text("utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file}: expected a mapping of settings, got {type(content).__name__}")
+    return content
+
+
+def _from(environment: Mapping[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and name not in READ_ELSEWHERE:
+            *parts, field = name.removeprefix(PREFIX).lower().split("__")
+            place = settings
+            for part in parts:
+                place = place.setdefault(part, {})
+            place[field] = value
+    return settings
+
+
+def _overlaid(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    both = {name for name in lower.keys() & upper.keys() if isinstance(lower[name], dict)}
+    return lower | upper | {name: _overlaid(lower[name], upper[name]) for name in both}
+
+
+def _explain(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in faults)

@@ -1,0 +1,115 @@
+"""Running edges for tests: in this process with a scripted backend, or the real program in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from edge_client.hearing import Hearing
+from edge_client.models.thread import ModelThread
+from edge_client.realtime.edge import Edge
+from edge_client.realtime.server import create_app
+from edge_client.settings import EdgeSettings
+from routing.router import Router
+from routing.turns import Backend
+from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
+
+START_SEC = 60
+
+
+# -- an edge in this process -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEdge:
+    url: str
+    edge: Edge
+
+    @property
+    def socket_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/v1/realtime"
+
+
+@asynccontextmanager
+async def running_edge(
+    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, **settings: Any
+) -> AsyncIterator[RunningEdge]:
+    """An edge on a free port of loopback, real but for its models."""
+    thread = ModelThread("loudness")
+    hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
+    edge = Edge(
+        settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend())
+    )
+    ready = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(
+            create_app(edge, on_ready=ready.set), log_config=None, timeout_graceful_shutdown=2, lifespan="on"
+        )
+        server = uvicorn.Server(config)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[listening]))
+            await ready.wait()
+            try:
+                yield RunningEdge(f"http://127.0.0.1:{listening.getsockname()[1]}", edge)
+            finally:
+                server.should_exit = True
+    thread.close()
+
+
+# -- the program itself ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeProcess:
+    """`antiphon edge` with the real models."""
+
+    url: str
+    key: str | None = None
+
+
+@pytest.fixture(scope="session")
+def edge_process() -> Iterator[EdgeProcess]:
+    """The program on a free port of loopback, in development mode."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "edge_client.cli", "edge", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _wait_until_listening(process, port)
+            yield EdgeProcess(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+            process.wait(15)
+            log.seek(0)
+            _keep(log.read())
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    import time
+
+    deadline = time.monotonic() + START_SEC
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"the edge did not start within {START_SEC} s (exit code {process.poll()})")
+
+
+def _keep(log: str) -> None:
+    """Its output stays where a failed test can be explained by it."""
+    folder = Path(os.environ.get("ANTIPHON_ARTIFACTS", "artifacts"))
+    folder.mkdir(exist_ok=True)
+    (folder / "edge.log").write_text(log)

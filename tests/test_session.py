@@ -1,0 +1,321 @@
+"""A session's stories: turns, pauses, interruptions and coughs, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from edge_client.conversation import MessageItem, SpokenText, ToolResultItem
+from edge_client.endpointer import EndpointerSettings
+from edge_client.session_events import (
+    ItemTruncated,
+    PlayoutCleared,
+    PlayoutStopped,
+    ReplyDone,
+    ReplyText,
+    ReplyToolCall,
+    UserHeard,
+    UserStarted,
+    UserStopped,
+)
+from routing.errors import BackendError, InvalidRequest
+from routing.turns import (
+    Heard,
+    Message,
+    Reminder,
+    ReplyEnd,
+    ReplyEvent,
+    Samples,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from tests.scripted import ScriptedBackend, ScriptedJudge, say
+from tests.stage import on_stage
+from tests.virtual_time import on_virtual_time
+
+
+@on_virtual_time
+async def test_a_spoken_turn_is_answered() -> None:
+    async with on_stage(ScriptedBackend(say("hello you", heard="hi"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+    assert stage.kinds == [
+        "UserStarted",
+        "UserStopped",
+        "UserCommitted",
+        "UserHeard",
+        "ReplyStarted",
+        "ReplyItemStarted",
+        "ReplyText",
+        "ReplyAudio",
+        "PlayoutStarted",
+        "ReplyItemDone",
+        "ReplyDone",
+        "PlayoutStopped",
+    ]
+    assert stage.loud_sec == pytest.approx(1.0, abs=0.03)
+    assert stage.session.conversation.history() == (Message("user", "hi"), Message("assistant", "hello you"))
+
+
+@on_virtual_time
+async def test_the_report_names_the_waits_and_the_placement() -> None:
+    async with on_stage(ScriptedBackend(say("hello", heard="hi"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+    report = stage.got(ReplyDone)[0].report
+    assert 256 <= report.timings_ms["endpoint_wait"] <= 320
+    assert report.timings_ms["ttfa"] <= 20
+    assert report.placement
+    assert report.placement.backend == "scripted"
+    assert report.end_reason == "semantic"
+
+
+@on_virtual_time
+async def test_what_is_made_on_speculation_is_held_until_the_turn_is_over() -> None:
+    incomplete = ScriptedJudge(0.0)
+    backend = ScriptedBackend(say("hello", heard="hi", end_of_sentence=0.0))
+    async with on_stage(backend, judge=incomplete) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.0)
+        assert backend.exchanges[0].begun == 1
+        assert not backend.exchanges[0].committed
+        assert stage.kinds == ["UserStarted"]
+        assert stage.loud_sec == 0
+        await stage.pause(2.0)
+        assert backend.exchanges[0].committed
+        assert stage.loud_sec == pytest.approx(1.0, abs=0.03)
+
+
+@on_virtual_time
+async def test_a_user_who_goes_on_rolls_the_speculation_back() -> None:
+    backend = ScriptedBackend(say("hello", heard="hi"))
+    async with on_stage(backend) as stage:
+        await stage.speak(0.6)
+        await stage.pause(0.2)
+        await stage.speak(0.6)
+        await stage.pause(2.0)
+    exchange = backend.exchanges[0]
+    assert len(backend.exchanges) == 1
+    assert exchange.begun == 2
+    assert len(stage.got(ReplyDone)) == 1
+    assert len(exchange.audio) == pytest.approx(1.4 * 16000, abs=0.45 * 16000)
+
+
+@on_virtual_time
+async def test_barge_in_stops_the_reply_and_keeps_what_was_heard() -> None:
+    words = "one two three four five six seven eight nine ten"
+    async with on_stage(ScriptedBackend(say(words, seconds=5.0, heard="count"), say("ok"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2.3)  # 0.3 s of wait, then 2 s of the reply
+        await stage.speak(0.6)
+        loud = stage.loud_sec
+        cut = stage.got(ReplyDone)[0]
+        assert cut.status == "cancelled" or stage.got(PlayoutCleared)
+        assert stage.got(ItemTruncated)[0].audio_end_ms == pytest.approx(loud * 1000, abs=25)
+        await stage.pause(2)
+    history = stage.backend.turns[1].history
+    assert history[0] == Message("user", "count")
+    assert history[1] in (Message("assistant", "one two three"), Message("assistant", "one two three four"))
+    assert stage.backend.exchanges[0].closed
+
+
+@on_virtual_time
+async def test_the_reply_falls_silent_at_the_first_sound_of_the_user() -> None:
+    async with on_stage(ScriptedBackend(say("long story", seconds=5.0), say("ok"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2.0)
+        before = stage.loud_sec
+        await stage.speak(0.1)
+        assert stage.loud_sec == pytest.approx(before + 0.08, abs=0.05)
+        assert not stage.got(PlayoutCleared)
+
+
+@on_virtual_time
+async def test_after_a_cough_the_reply_goes_on_where_it_stopped() -> None:
+    async with on_stage(ScriptedBackend(say("long story", seconds=3.0))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.0)
+        await stage.speak(0.1)
+        await stage.pause(4.0)
+    assert len(stage.got(UserStarted)) == 1
+    assert not stage.got(PlayoutCleared)
+    assert stage.loud_sec == pytest.approx(3.0, abs=0.05)
+    assert stage.session.conversation.history()[-1] == Message("assistant", "long story")
+
+
+@pytest.mark.parametrize(("words", "turns"), [("uh-huh", 1), ("stop", 2)])
+def test_a_short_word_into_the_reply_is_judged_by_what_it_says(words: str, turns: int) -> None:
+    @on_virtual_time
+    async def story() -> None:
+        backend = ScriptedBackend(say("long story", seconds=3.0), say("fine", heard=words))
+        async with on_stage(backend) as stage:
+            await stage.speak(0.6)
+            await stage.pause(1.0)
+            await stage.speak(0.2)
+            await stage.pause(5.0)
+        assert len(stage.got(UserStarted)) == turns
+        assert bool(stage.got(PlayoutCleared)) == (turns == 2)
+
+    story()
+
+
+@on_virtual_time
+async def test_speech_without_words_is_not_a_turn() -> None:
+    async with on_stage(ScriptedBackend(say("hello", heard=""))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(3)
+    assert not stage.got(ReplyDone)
+    assert len(stage.got(UserStarted)) == len(stage.got(UserStopped)) == 1
+    assert stage.session.conversation.history() == ()
+
+
+@on_virtual_time
+async def test_words_that_come_late_are_told_before_the_reply() -> None:
+    async def slow(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        await asyncio.sleep(3)
+        async for event in say("sorry for the wait", heard="hurry")(turn, audio):
+            yield event
+
+    async with on_stage(ScriptedBackend(slow)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(6)
+    assert stage.kinds[:5] == ["UserStarted", "UserStopped", "UserCommitted", "UserHeard", "ReplyStarted"]
+    assert stage.got(UserHeard)[0].text == "hurry"
+
+
+@on_virtual_time
+async def test_a_backend_that_fails_ends_the_turn_in_an_error_and_not_the_session() -> None:
+    async def broken(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("hi", is_final=True, end_of_sentence=1.0)
+        raise BackendError("the model is on fire")
+
+    async with on_stage(ScriptedBackend(broken, say("better now"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1)
+        await stage.speak(0.6)
+        await stage.pause(2)
+    first, second = stage.got(ReplyDone)
+    assert (first.status, first.error) == ("failed", "the model is on fire")
+    assert second.status == "completed"
+
+
+@on_virtual_time
+async def test_a_backend_with_a_bug_ends_the_turn_in_an_error_and_not_the_session() -> None:
+    async def buggy(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("hi", is_final=True, end_of_sentence=1.0)
+        raise ZeroDivisionError
+
+    async with on_stage(ScriptedBackend(buggy, say("better now"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1)
+        await stage.speak(0.6)
+        await stage.pause(2)
+    assert [done.status for done in stage.got(ReplyDone)] == ["failed", "completed"]
+
+
+@on_virtual_time
+async def test_a_tool_call_and_its_result() -> None:
+    async def call(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("weather", is_final=True, end_of_sentence=1.0)
+        yield ToolCall("call_1", "get_weather", '{"city": "Paris"}')
+        yield ReplyEnd()
+
+    async with on_stage(ScriptedBackend(call, say("It is sunny"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1)
+        assert stage.got(ReplyToolCall)[0].item.call.name == "get_weather"
+        stage.session.conversation.add(ToolResultItem(id="item_r", result=ToolResult("call_1", "sunny")))
+        stage.session.create_reply()
+        await stage.pause(2)
+    assert stage.backend.turns[1].history == (
+        Message("user", "weather"),
+        ToolCall("call_1", "get_weather", '{"city": "Paris"}'),
+        ToolResult("call_1", "sunny"),
+    )
+    assert stage.got(ReplyText)[-1].delta == "It is sunny"
+
+
+@on_virtual_time
+async def test_typed_words_are_answered_in_text() -> None:
+    async with on_stage(ScriptedBackend(say("typed back")), modality="text") as stage:
+        typed = MessageItem(id="item_1", role="user", medium="text", pieces=[SpokenText("hello")])
+        stage.session.conversation.add(typed)
+        stage.session.create_reply()
+        await stage.pause(1)
+    assert stage.got(ReplyDone)[0].status == "completed"
+    assert stage.loud_sec == 0
+    assert stage.session.conversation.history() == (
+        Message("user", "hello"),
+        Message("assistant", "typed back"),
+    )
+
+
+@on_virtual_time
+async def test_push_to_talk_answers_on_request_only() -> None:
+    manual = EndpointerSettings(mode="manual")
+    async with on_stage(
+        ScriptedBackend(say("yes?", heard="are you there")), endpointer=manual, create_response=False
+    ) as stage:
+        await stage.speak(0.6)
+        stage.session.commit_audio()
+        await stage.pause(2)
+        assert stage.got(UserHeard)[0].text == "are you there"
+        assert not stage.got(ReplyDone)
+        stage.session.create_reply()
+        await stage.pause(2)
+        assert stage.got(ReplyDone)[0].status == "completed"
+        stage.session.clear_audio()
+        with pytest.raises(InvalidRequest, match="got none"):
+            stage.session.commit_audio()
+
+
+@on_virtual_time
+async def test_a_second_reply_at_once_is_refused() -> None:
+    async def endless(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        while True:
+            yield TextDelta("la ")
+            await asyncio.sleep(0.5)
+
+    async with on_stage(ScriptedBackend(endless)) as stage:
+        stage.session.create_reply()
+        await stage.pause(1)
+        stage.session.cancel_reply()
+        await stage.pause(0.1)
+        stage.session.create_reply()
+        with pytest.raises(InvalidRequest) as refusal:
+            stage.session.create_reply()
+    assert refusal.value.code == "conversation_already_has_active_response"
+    assert stage.got(ReplyDone)[0].cut_reason == "client_cancelled"
+
+
+@on_virtual_time
+async def test_a_reminder_is_said_when_its_time_has_come() -> None:
+    async def remind(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        if turn.script:
+            async for event in say(turn.script)(turn, audio):
+                yield event
+            return
+        yield Heard("timer", is_final=True, end_of_sentence=1.0)
+        yield Reminder(60, "Time is up")
+        async for event in say("set", heard="timer")(turn, audio):
+            yield event
+
+    async with on_stage(ScriptedBackend(remind)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(50)
+        assert len(stage.got(ReplyDone)) == 1
+        await stage.pause(20)
+    assert stage.got(ReplyText)[-1].delta == "Time is up"
+    assert len(stage.got(PlayoutStopped)) == 2
+
+
+@on_virtual_time
+async def test_a_stream_that_stops_in_the_middle_of_a_turn_is_answered_all_the_same() -> None:
+    async with on_stage(ScriptedBackend(say("are you still there?", heard="hello"))) as stage:
+        await stage.speak(0.6)
+        await asyncio.sleep(4)
+    assert stage.got(ReplyDone)[0].status == "completed"
