@@ -1,0 +1,280 @@
+"""One caller over WebRTC: the only place of the server that knows aiortc's connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Protocol, Self
+
+from aiortc import (
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from edge_client.webrtc.channel import EventsChannel
+from edge_client.webrtc.ice import Ice, candidates
+from edge_client.webrtc.offer import guard_offer, with_opus_parameters
+from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
+from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
+from routing.errors import AntiphonError, AtCapacity, InvalidRequest
+from routing.turns import Samples
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_SEC = 5.0
+
+
+class PeerListener(Protocol):
+    """Told what comes from the caller, on the event loop. What it raises ends the call and comes out of `Peer.run`."""
+
+    def heard(self, samples: Samples) -> None:
+        """The next stretch of the caller's voice, mono at 16 kHz."""
+        ...
+
+    def opened(self) -> None:
+        """The data channel is open: `Peer.send` works from here on. Never called for a caller without one."""
+        ...
+
+    def received(self, text: str) -> None:
+        """One message on the data channel."""
+        ...
+
+
+def _literal(address: str) -> str:
+    return str(ip_address(address))
+
+
+class PeerSettings(BaseModel):
+    """How calls over WebRTC are taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_timeout_sec: float = Field(default=10.0, gt=0)  # from the answer until sound can flow
+    vanish_timeout_sec: float = Field(
+        default=10.0, gt=0
+    )  # without any sign of life; a browser sends fifty a second
+    maximum_message_bytes: int = Field(default=256 * 1024, gt=0)  # one data-channel message from the caller
+    maximum_buffered_bytes: int = Field(default=1024 * 1024, gt=0)  # sent to the caller and not yet taken
+    listen_addresses: tuple[Annotated[str, AfterValidator(_literal)], ...] | None = (
+        None  # None: every address of this machine
+    )
+    loopback: bool = False  # listen on 127.0.0.1 as well, for callers on this machine
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatistics:
+    """What went over one call so far."""
+
+    connect_sec: float | None  # from the answer until sound could flow
+    dropped_datagrams: int
+    refused_messages: int
+    receiver: ReceiverStatistics
+    playout: PlayoutTrackStatistics
+
+
+class Peer:
+    """One call, from its offer to its end.
+
+    `answer` makes it, `run` must be called soon and serves it, and both leave nothing behind when they are done.
+    """
+
+    def __init__(
+        self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings
+    ) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=[])
+        )  # None would mean a public server
+        self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
+        self._track = PlayoutTrack(read)
+        self._transceiver = _opus_transceiver(self._connection, self._track)
+        self._receiver = Receiver(
+            self._transceiver.receiver, lambda samples: self._tell(lambda: listener.heard(samples))
+        )
+        self._channel = EventsChannel(
+            on_open=lambda: self._tell(listener.opened),
+            on_text=lambda text: self._tell(lambda: listener.received(text)),
+            maximum_message_bytes=settings.maximum_message_bytes,
+            maximum_buffered_bytes=settings.maximum_buffered_bytes,
+        )
+        self._description = ""
+        self._answered_at = 0.0
+        self._connected_at: float | None = None
+        self._settled = asyncio.Event()  # connected, or over before that
+        self._over = asyncio.Event()
+        self._reason = "closed"
+        self._failure: Exception | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def answer(
+        cls, offer: str, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings
+    ) -> Self:
+        """Take an offer; `description` then holds the answer.
+
+        ``read`` is called every 20 ms with 480 and returns as many samples of the reply at 24 kHz.
+
+        Raises:
+            InvalidRequest: the offer cannot be answered.
+            AtCapacity: no socket could be opened for the call.
+        """
+        guarded = guard_offer(offer)
+        peer = cls(listener=listener, read=read, settings=settings)
+        try:
+            await peer._negotiate(guarded)
+        except BaseException as exc:
+            await peer.close()
+            if isinstance(exc, AntiphonError) or not isinstance(exc, Exception):
+                raise
+            # A malformed offer comes out of aiortc as any exception there is.
+            reason = str(exc) or type(exc).__name__
+            raise InvalidRequest(
+                f"expected an SDP offer of Opus that can be answered, got one that cannot: {reason}",
+                code="invalid_offer",
+                param="sdp",
+            ) from exc
+        return peer
+
+    async def _negotiate(self, offer: str) -> None:
+        connection = self._connection
+        connection.on("datachannel", self._channel.offered)
+        connection.on("connectionstatechange", self._state_changed)
+        await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        self._ice.guard(connection)
+        await connection.setLocalDescription()
+        self._description = with_opus_parameters(connection.localDescription.sdp)
+        self._answered_at = self._loop.time()
+        if not any(candidates(self._description)):
+            logger.error(
+                "no socket could be opened for a call; are the addresses to listen on those of this machine?"
+            )
+            raise AtCapacity("no socket can be opened for this call", retry_after_sec=1.0)
+
+    @property
+    def description(self) -> str:
+        """The answer, with the addresses of this machine in it."""
+        return self._description
+
+    # -- while the call lasts ------------------------------------------------------------------------------------------
+
+    async def run(self) -> str:
+        """Serve the call until it ends.
+
+        Returns why it ended: "hung up" by the caller, "never connected", "vanished" without a word, or "closed" here.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                media = [tasks.create_task(self._receiver.run()), tasks.create_task(self._play_to_nobody())]
+                await self._until_over()
+                for task in media:
+                    task.cancel()
+        finally:
+            await self.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._reason
+
+    async def _until_over(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._answered_at + self._settings.connect_timeout_sec):
+                await self._settled.wait()
+        except TimeoutError:
+            self._finish("never connected")
+        while not self._over.is_set():
+            await self._watch()
+
+    async def _watch(self) -> None:
+        """Wait for the end of the call, or until the caller should have given a sign of life."""
+        deadline = self._vanish_at()
+        if deadline is not None and deadline <= self._loop.time():
+            self._finish("vanished")
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._over.wait()
+        except TimeoutError:
+            return
+
+    def _vanish_at(self) -> float | None:
+        if self._transceiver.currentDirection == "inactive":
+            return None  # no sound either way and so no datagrams: aiortc finds out in half a minute
+        heard_at = self._ice.heard_at or self._answered_at
+        return heard_at + self._settings.vanish_timeout_sec
+
+    async def _play_to_nobody(self) -> None:
+        """For a caller who does not listen: the reply runs at its pace all the same, so that it comes to an end."""
+        await self._settled.wait()
+        while self._transceiver.currentDirection not in ("sendrecv", "sendonly"):
+            await self._track.recv()
+
+    def _tell(self, notice: Callable[[], None]) -> None:
+        if self._over.is_set():
+            return
+        try:
+            notice()
+        except Exception as exc:  # noqa: BLE001 (it goes to whoever runs the call; aiortc would swallow it)
+            self._failure = exc
+            self._finish("closed")
+
+    def _state_changed(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and self._connected_at is None:
+            self._connected_at = self._loop.time()
+            self._settled.set()
+        elif state in ("failed", "closed"):
+            reason = "vanished" if state == "failed" else "hung up"
+            self._finish("never connected" if self._connected_at is None else reason)
+
+    def _finish(self, reason: str) -> None:
+        if not self._over.is_set():
+            self._reason = reason
+            self._over.set()
+            self._settled.set()
+
+    def send(self, text: str) -> bool:
+        """Send one message; False where the channel is not open, or the caller has stopped taking messages."""
+        return self._channel.send(text)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End the call and free all it holds: never raises, takes a bounded time, may be called again."""
+        self._finish("closed")
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SEC):
+                await self._connection.close()
+                await self._receiver.closed()
+        except Exception as exc:  # noqa: BLE001 (aiortc raises anything after an offer that it half took)
+            logger.warning("a connection could not be closed in the orderly way: %r", exc)
+            self._ice.abort()
+        self._track.stop()
+
+    def statistics(self) -> PeerStatistics:
+        connected = self._connected_at
+        return PeerStatistics(
+            connect_sec=None if connected is None else connected - self._answered_at,
+            dropped_datagrams=self._ice.dropped,
+            refused_messages=self._channel.refused,
+            receiver=self._receiver.statistics(),
+            playout=self._track.statistics(),
+        )
+
+
+def _opus_transceiver(connection: RTCPeerConnection, track: PlayoutTrack) -> RTCRtpTransceiver:
+    """One stream each way. With Opus as the only choice an offer without it is refused; G.711 would take its place."""
+    transceiver = connection.addTransceiver(track, direction="sendrecv")
+    codecs = RTCRtpSender.getCapabilities("audio").codecs
+    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() == "audio/opus"])
+    return transceiver
