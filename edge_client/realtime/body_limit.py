@@ -7,6 +7,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+DISCARDED_BYTES = 64 * 1024 * 1024  # of a refused body, read so that its sender lives to see the answer
+
+
 class _TooLarge(Exception):
     """The body went over the limit while it was being read."""
 
@@ -27,6 +30,7 @@ class BodyLimit:
                 raise _TooLarge
             await self._app(scope, self._counted(receive), send)
         except _TooLarge:
+            await _discard(receive)
             await self._refusal()(scope, receive, send)
 
     def _claims_too_much(self, headers: Headers) -> bool:
@@ -50,3 +54,11 @@ class BodyLimit:
         message = f"expected a body of at most {self._maximum_bytes} bytes, got a larger one"
         body = {"type": "invalid_request_error", "code": "body_too_large", "message": message, "param": None}
         return JSONResponse({"error": body}, 413, {"Connection": "close"})
+
+
+async def _discard(receive: Receive) -> None:
+    read, more = 0, True
+    while more and read < DISCARDED_BYTES:
+        message = await receive()
+        read += len(message.get("body", b""))
+        more = message.get("more_body", False)

@@ -255,6 +255,8 @@ class Dialogue:
                 self._tell_truncated(item_id, end_ms)
 
     def _tell_heard(self, heard: UserHeard) -> None:
+        if self.config.audio.input.transcription is None:
+            return
         kind = "conversation.item.input_audio_transcription"
         told = self._partials.pop(heard.item_id, "")
         if heard.is_final:

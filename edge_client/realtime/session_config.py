@@ -17,6 +17,9 @@ from routing.turns import Tool
 
 type Json = dict[str, Any]
 
+# The names that pydantic gives to branches of a union: part of its path to a fault, but not of the client's object.
+BRANCHES = {"audio/pcm", "audio/pcmu", "audio/pcma", "semantic_vad", "server_vad", "function", "foreign"}
+
 
 class _Part(BaseModel):
     """A part of the session object; fields that are not listed are kept as they came."""
@@ -58,7 +61,7 @@ class Transcription(_Part):
 
 class AudioInput(_Part):
     format: AudioFormat = PcmFormat()
-    transcription: Transcription | None = None
+    transcription: Transcription | None = Transcription()
     noise_reduction: Json | None = None
     turn_detection: Annotated[SemanticVad | ServerVad, Field(discriminator="type")] | None = SemanticVad(
         type="semantic_vad"
@@ -195,7 +198,9 @@ def _turn_taking(detection: SemanticVad | ServerVad | None) -> Json:
 def invalid(error: ValidationError, *, prefix: str | None = None) -> InvalidRequest:
     """The first fault that pydantic found, in the words of the protocol."""
     fault = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in (prefix, *fault["loc"]) if part is not None)
+    path = ".".join(
+        str(part) for part in (prefix, *fault["loc"]) if part is not None and part not in BRANCHES
+    )
     return InvalidRequest(f"{path}: {fault['msg']}, got {_shown(fault['input'])}", param=path)
 
 

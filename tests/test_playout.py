@@ -1,0 +1,79 @@
+"""The buffer between the reply and the caller."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_client.playout import Playout, PlayoutStatistics
+from routing.turns import Samples
+
+
+def ramp(count: int, start: int = 1) -> Samples:
+    return np.arange(start, start + count, dtype=np.float32)
+
+
+@given(
+    blocks=st.lists(st.integers(1, 1000), max_size=20),
+    reads=st.lists(st.integers(1, 1000), max_size=40),
+)
+def test_what_is_written_is_read_in_order_whatever_the_sizes(blocks: list[int], reads: list[int]) -> None:
+    playout = Playout()
+    playout.begin()
+    written = 0
+    for size in blocks:
+        playout.write(ramp(size, written + 1))
+        written += size
+    read = np.concatenate([np.zeros(0, np.float32), *(playout.read(size) for size in reads)])
+    heard = min(written, sum(reads))
+    assert playout.heard == heard
+    assert np.array_equal(read[:heard], ramp(heard))
+    assert not read[heard:].any()
+
+
+def test_a_pause_is_silent_and_loses_nothing() -> None:
+    playout = Playout()
+    playout.begin()
+    playout.write(ramp(100))
+    playout.read(40)
+    playout.pause()
+    assert not playout.read(40).any()
+    assert playout.heard == 40
+    playout.resume()
+    assert np.array_equal(playout.read(60), ramp(60, 41))
+
+
+def test_a_flush_drops_the_rest_and_ends_a_pause() -> None:
+    playout = Playout()
+    playout.begin()
+    playout.write(ramp(100))
+    playout.read(40)
+    playout.pause()
+    playout.flush()
+    assert playout.silent
+    playout.begin()
+    playout.write(ramp(10))
+    assert np.array_equal(playout.read(10), ramp(10))
+    assert playout.statistics() == PlayoutStatistics(queued=0, heard=10, underrun=0, dropped=60)
+
+
+def test_silence_in_the_middle_of_a_reply_is_an_underrun_and_after_it_is_not() -> None:
+    playout = Playout()
+    playout.begin()
+    playout.read(50)  # before the first sample: a wait, not an underrun
+    playout.write(ramp(30))
+    playout.read(50)
+    playout.write(ramp(30))
+    playout.finish()
+    playout.read(50)
+    assert playout.statistics().underrun == 20
+
+
+def test_the_writer_is_told_when_there_is_no_room() -> None:
+    playout = Playout(capacity_sec=0.01)
+    playout.begin()
+    playout.write(ramp(240))
+    assert not playout.room
+    playout.read(1)
+    assert playout.room
