@@ -97,7 +97,13 @@ def conditions() -> Conditions:
     return Conditions(f"{platform.system()} {platform.machine()}", os.cpu_count() or 1, load)
 
 
-# -- tables ----------------------------------------------------------------------------------------------------------
+# -- lines and tables ------------------------------------------------------------------------------------------------
+
+
+def turn_line(number: int, turn: TurnReport) -> str:
+    """One turn as a line, for when it has just happened."""
+    heard, answer = _words(turn)
+    return f"[dim]{number:3}[/]  {heard} → {answer}  [dim]V2V[/] {_figures(turn)[-1]}"
 
 
 def turns_table(turns: Sequence[TurnReport]) -> Table:
@@ -153,11 +159,9 @@ def summaries(turns: Sequence[TurnReport]) -> dict[str, Quantiles | None]:
     }
 
 
-def summary_table(turns: Sequence[TurnReport], conditions: Conditions) -> Table:
-    """Median and tails of each measure, and the machine beside them."""
-    table = Table(
-        title="Latency in ms", title_justify="left", caption=str(conditions), caption_justify="left"
-    )
+def summary_table(turns: Sequence[TurnReport]) -> Table:
+    """Median and tails of each measure."""
+    table = Table(title="Latency in ms", title_justify="left")
     table.add_column("")
     for heading in Quantiles._fields:
         table.add_column(heading, justify="right")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
@@ -16,14 +18,22 @@ REQUEST_TIMEOUT_SEC = 10.0
 
 def calls_url(url: str, *, model: str | None = None) -> str:
     """Where a server takes offers: ``url`` may be a bare ``host:port``, or end anywhere on the way to the route."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidRequest(f"expected an address like http://127.0.0.1:8080, got {url!r}")
+    parts = _split(url if "://" in url else f"http://{url}")
     path = _completed(parts.path.rstrip("/"))
     query = "&".join(
         part for part in (parts.query, str(httpx.QueryParams({"model": model})) if model else "") if part
     )
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts: SplitResult | None = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequest(f"expected an address like http://127.0.0.1:8080, got {url!r}")
+    return parts
 
 
 def _completed(path: str) -> str:
@@ -44,13 +54,20 @@ async def exchange(offer: str, *, url: str, key: str | None) -> str:
     headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
-        async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)
+        ) as client:
             response = await client.post(url, content=offer.encode(), headers=headers)
     except httpx.HTTPError as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
     if not response.is_success:
         raise _refusal(response)
     return response.text
+
+
+async def _trust(url: str) -> ssl.SSLContext | bool:
+    """Certificates are read from disk and take a while: only where they are needed, and not in the event loop."""
+    return await asyncio.to_thread(ssl.create_default_context) if url.startswith("https:") else False
 
 
 def _refusal(response: httpx.Response) -> AntiphonError:

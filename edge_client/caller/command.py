@@ -1,0 +1,114 @@
+"""What the commands `call` and `bench` do: ask, show each turn as it comes, then the tables and the report file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain, cycle, islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from edge_client.caller.client import Caller
+from edge_client.caller.edge_process import edge_process
+from edge_client.caller.interview import interview
+from edge_client.caller.question import Question, recorded, synthesised
+from edge_client.caller.report import (
+    Conditions,
+    TurnReport,
+    as_json,
+    conditions,
+    summary_table,
+    turn_line,
+    turns_table,
+)
+from edge_client.terminal import telling
+
+BENCH_QUESTIONS = (
+    "What time is it?",
+    "What is twelve times seven?",
+    "How are you today?",
+    "What day is it today?",
+    "Set a timer for twenty minutes.",
+    "Tell me a joke.",
+    "What is twenty percent of eighty?",
+    "What do you like about music?",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Whom to call, and as whom."""
+
+    url: str
+    key: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the results go; ``folder`` takes the replies as WAV files."""
+
+    console: Console
+    folder: Path | None = None
+    json_file: Path | None = None
+
+
+def read_questions(recordings: Iterable[Path], texts: Iterable[str]) -> list[Question]:
+    """The questions to ask. Blocks: files are read and sentences synthesised.
+
+    Raises:
+        InvalidRequest: a file holds no sound.
+    """
+    wanted = list(texts)
+    return list(chain(map(recorded, recordings), synthesised(wanted) if wanted else ()))
+
+
+async def call_with(
+    line: Line, questions: Sequence[Question], output: Output, *, turns: int | None = None
+) -> bool:
+    """Ask the questions, ``turns`` in all, and report; returns whether each was answered."""
+    asked = list(islice(cycle(questions), turns or len(questions)))
+    reports: list[TurnReport] = []
+    beside = conditions()
+    try:
+        async with (
+            connected(line, output.console) as call,
+            aclosing(interview(call, asked, folder=output.folder)) as answered,
+        ):
+            async for report in answered:
+                reports.append(report)
+                output.console.print(turn_line(len(reports), report))
+    finally:  # what was measured before Ctrl-C was measured all the same
+        if reports:
+            show(reports, beside, output)
+    return all(report.answered for report in reports)
+
+
+@asynccontextmanager
+async def connected(line: Line, console: Console) -> AsyncIterator[Caller]:
+    """A call, announced on the console."""
+    async with Caller.connect(line.url, key=line.key, model=line.model) as call:
+        assert call.connect_sec is not None
+        console.print(f"connected to {escape(line.url)} in {call.connect_sec * 1000:.0f} ms")
+        yield call
+
+
+def show(reports: Sequence[TurnReport], beside: Conditions, output: Output) -> None:
+    """Print the tables, and write the report file where one is wanted."""
+    output.console.print(turns_table(reports), summary_table(reports), f"[dim]{beside} at the start[/]")
+    if output.json_file:
+        output.json_file.write_text(json.dumps(as_json(reports, beside), indent=2) + "\n", encoding="utf-8")
+
+
+async def bench(line: Line | None, questions: Sequence[Question], output: Output, *, turns: int) -> bool:
+    """Ask the questions, ``turns`` in all, of a running server, or of an edge started for it."""
+    async with AsyncExitStack() as stack:
+        if line is None:
+            with telling(output.console) as tell:
+                edge = await stack.enter_async_context(edge_process(progress=tell))
+            line = Line(edge.url)
+        return await call_with(line, questions, output, turns=turns)

@@ -1,0 +1,362 @@
+"""The command line. Heavy packages are imported by the command that needs them, so that help is there at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from routing.errors import AntiphonError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edge_client.caller.command import Output
+    from edge_client.models.store import ModelStore
+
+LOCAL_EDGE = "http://127.0.0.1:8080"
+
+
+class PlainErrors(TyperGroup):
+    """What Antiphon raises on purpose becomes one line on stderr and exit code 1; a traceback is for bugs."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # typer's context is click's
+        try:
+            return super().invoke(ctx)
+        except AntiphonError as error:
+            typer.echo(f"antiphon: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=PlainErrors,
+    name="antiphon",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Antiphon: a voice that answers within a breath, on this machine and without an account.
+
+Where to begin:
+
+  [bold]antiphon demo[/]     hear it answer, and see how fast; then open the page it prints
+  [bold]antiphon edge[/]     run the server for browsers, SDKs and phones
+  [bold]antiphon talk[/]     talk to it here, through this machine's microphone and loudspeaker""",
+)
+models_app = typer.Typer(cls=PlainErrors, no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(models_app, name="models", help="Fetch, list and verify the model files.")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"antiphon {package_version('antiphon')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, on stderr.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options of every command."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+# -- the edge --------------------------------------------------------------------------------------------------------
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings as YAML; ANTIPHON_… variables come on top.")
+]
+
+
+@app.command()
+def edge(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Without API keys only this machine's own.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 is any free one.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Run the edge: the server that hears, decides and answers.
+
+    It serves the page at /, WebRTC at /v1/realtime/calls and WebSocket at /v1/realtime, until Ctrl-C.
+
+    Examples:
+
+      antiphon edge
+
+      antiphon edge --port 9000 --config configs/edge.yaml
+
+      ANTIPHON_API_KEYS=a-long-secret antiphon edge --host 0.0.0.0
+    """
+    from edge_client.settings import read_settings
+
+    settings = read_settings(config, environment=os.environ, host=host, port=port)  # faults show at once
+
+    from edge_client.realtime.program import serve
+    from edge_client.terminal import telling
+
+    console = _console()
+    with telling(console) as tell:
+        _run(
+            serve(settings, progress=tell, ready=lambda url: _welcome(url, open_to_all=settings.development))
+        )
+
+
+def _welcome(url: str, *, open_to_all: bool) -> None:
+    from edge_client.caller.edge_process import READY
+
+    typer.echo(f"{READY} {url}")
+    if open_to_all:
+        typer.echo("There are no API keys: whoever is on this machine may call, and nobody else.")
+    typer.echo("Open the address in a browser, or call it: antiphon call " + url)
+    sys.stdout.flush()
+
+
+# -- callers ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def call(
+    *,
+    url: Annotated[
+        str, typer.Argument(help="The server: an Antiphon edge, or any other OpenAI Realtime server.")
+    ] = (LOCAL_EDGE),
+    wav: Annotated[
+        list[Path] | None, typer.Option(help="A recording to play; may be given several times.")
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A sentence to speak; may be given several times.")
+    ] = None,
+    microphone: Annotated[
+        bool, typer.Option("--microphone", "-m", help="Speak yourself, and listen.")
+    ] = False,
+    turns: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many turns to ask, from the start again where there are fewer."),
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for the replies, as WAV files.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the whole report, as JSON.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="API key or client secret, where the server asks for one.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to ask for, where the server has several.")] = None,
+) -> None:
+    """Call a server over WebRTC, speak, listen, and measure what a caller feels.
+
+    V2V is measured here, from the last sample of speech to the first audible sample of the reply. The
+    server's own figures stand beside it where it tells them.
+
+    Examples:
+
+      antiphon call --text "What time is it?"
+
+      antiphon call http://127.0.0.1:9000 --wav question.wav --save replies
+
+      antiphon call --text "What is twelve times seven?" --turns 20 --json report.json
+    """
+    from edge_client.caller import command
+
+    if microphone and (wav or text or turns):
+        raise typer.BadParameter("--microphone stands alone: leave out --wav, --text and --turns")
+    line = command.Line(url=url, key=key, model=model)
+    output = _output(folder=save, json_file=json_file)
+    if microphone:
+        _finish(_run(command.call_live(line, output)))
+    questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
+    _finish(_run(command.call_with(line, questions, output, turns=turns)))
+
+
+@app.command()
+def bench(
+    *,
+    url: Annotated[
+        str | None, typer.Argument(help="The server to measure; without one, an edge is started.")
+    ] = None,
+    turns: Annotated[int, typer.Option(min=1, help="How many turns to ask.")] = 24,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the whole report, as JSON.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="API key or client secret, where the server asks for one.")
+    ] = None,
+) -> None:
+    """Measure latency at the caller, over real WebRTC and in real time. Leave the machine idle meanwhile.
+
+    Examples:
+
+      antiphon bench
+
+      antiphon bench http://127.0.0.1:8080 --turns 100 --json report.json
+    """
+    from edge_client.caller import command
+
+    line = command.Line(url, key) if url else None
+    questions = command.read_questions((), command.BENCH_QUESTIONS)
+    _finish(_run(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
+
+
+@app.command()
+def talk(
+    *,
+    config: ConfigFile = None,
+    input_device: Annotated[
+        str | None, typer.Option(help="Microphone, by number or a part of its name.")
+    ] = None,
+    output_device: Annotated[str | None, typer.Option(help="Loudspeaker, likewise.")] = None,
+    devices: Annotated[bool, typer.Option("--devices", help="List this machine's devices and exit.")] = False,
+    headphones: Annotated[bool, typer.Option(help="Leave the echo canceller out: nothing echoes.")] = False,
+) -> None:
+    """Talk with Antiphon here, through this machine's microphone and loudspeaker; no server, no network.
+
+    Needs the extra: pip install 'antiphon\\[talk]'. Ctrl-C ends the conversation.
+
+    Examples:
+
+      antiphon talk
+
+      antiphon talk --devices
+
+      antiphon talk --input-device "USB" --headphones
+    """
+    from edge_client import talk as conversation
+    from edge_client.settings import read_settings
+
+    if devices:
+        typer.echo(conversation.list_devices())
+        return
+    settings = read_settings(config, environment=os.environ)
+    choice = conversation.Devices(microphone=input_device, loudspeaker=output_device, echo=not headphones)
+    _run(conversation.talk(settings, choice, _console()))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit after the conversation.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the edge that is started; 0 is any free one.")] = 0,
+) -> None:
+    """Hear and see Antiphon at work: starts an edge, asks it some questions aloud, shows how long each answer took.
+
+    The replies are saved as WAV files, and the page is left running for you. Exits with 1 where a question was
+    not answered or not understood.
+
+    Examples:
+
+      antiphon demo
+
+      antiphon demo --once
+    """
+    from edge_client import demo as demonstration
+
+    console = _console()
+    _pull(console)
+    _finish(_run(demonstration.demo(console, once=once, port=port)))
+
+
+def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:
+    from edge_client.caller.command import Output
+
+    return Output(_console(), folder=folder, json_file=json_file)
+
+
+# -- models ----------------------------------------------------------------------------------------------------------
+
+
+@models_app.command()
+def pull() -> None:
+    """Fetch the model files that are missing or damaged: pinned wheels, checked against their SHA-256.
+
+    Needs no network where all is there. The folder is named by ANTIPHON_MODELS.
+    """
+    store = _pull(_console())
+    typer.echo(f"{len(store.files)} model files in {store.folder}, all as they should be")
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the model files, where they come from, and which of them are here."""
+    from rich.table import Table
+
+    store = _store()
+    missing = {file.name for file in store.missing()}
+    table = Table(title=str(store.folder), title_justify="left")
+    for heading in ("model", "wheel", "MB", "here"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left")
+    for file in store.files:
+        table.add_row(
+            file.name, file.wheel, f"{file.size / 1e6:.1f}", "no" if file.name in missing else "yes"
+        )
+    _console(stderr=False).print(table)
+
+
+@models_app.command()
+def verify() -> None:
+    """Check every model file against its SHA-256. Exits with 1 where one is missing or damaged."""
+    store = _store()
+    faults = [("missing", file) for file in store.missing()] + [("damaged", file) for file in store.damaged()]
+    for fault, file in faults:
+        typer.echo(f"{fault}: {file.path}")
+    if faults:
+        typer.echo("run: antiphon models pull")
+        raise typer.Exit(1)
+    typer.echo(f"{len(store.files)} model files in {store.folder}, all as they should be")
+
+
+def _pull(console: Console) -> ModelStore:
+    from edge_client.terminal import pull_models
+
+    store = _store()
+    pull_models(store, console)
+    return store
+
+
+def _store() -> ModelStore:
+    from edge_client.models.store import ModelStore, default_folder
+
+    return ModelStore(default_folder(os.environ))
+
+
+# -- running ---------------------------------------------------------------------------------------------------------
+
+
+def _console(*, stderr: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _run[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until Ctrl-C. uvloop takes less time for itself than the loop that Python brings."""
+    try:
+        import uvloop
+    except ImportError:  # there is none for Windows
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _finish(succeeded: bool) -> None:
+    raise typer.Exit(0 if succeeded else 1)
+
+
+if __name__ == "__main__":
+    main()
