@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge_client.playout import Playout
-from edge_client.webrtc.ice import LOOPBACK
+from edge_client.webrtc.ice import LOOPBACK, candidates
 from edge_client.webrtc.peer import Peer, PeerSettings
 from routing.errors import AtCapacity, InvalidRequest
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
@@ -156,6 +157,82 @@ async def test_the_reply_to_a_caller_who_does_not_listen_runs_at_its_pace() -> N
         await notes.until(lambda: playout.silent)
 
     assert playout.heard == REPLY_SAMPLE_RATE // 5
+
+
+async def test_a_caller_without_sound_either_way_is_not_taken_for_gone() -> None:
+    settings = SETTINGS.model_copy(update={"vanish_timeout_sec": 0.1})
+    async with call(Caller(direction="inactive"), settings=settings) as (caller, _, notes, _, running):
+        await caller.opened()
+        await asyncio.sleep(0.3)
+        caller.send({"type": "response.create"})
+        await notes.until(lambda: bool(notes.texts))
+        assert not running.done()
+
+
+async def test_an_offer_as_chromium_makes_it_is_answered() -> None:
+    peer = await answer(CHROMIUM_OFFER)
+
+    lines = peer.description.splitlines()
+    audio, application = (line for line in lines if line.startswith("m="))
+    assert re.fullmatch(r"m=audio \d+ UDP/TLS/RTP/SAVPF 111", audio)
+    assert application.startswith("m=application ")
+    assert "a=fmtp:111 minptime=10;useinbandfec=1" in lines
+    assert any(line.startswith("a=msid:") for line in lines)  # the player is event.streams[0]
+    assert lines.count("a=setup:active") == 2
+    assert set(candidates(peer.description)) == {LOOPBACK}
+    await peer.close()
+
+
+CHROMIUM_OFFER = """\
+v=0
+o=- 4067247802876622241 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+a=extmap-allow-mixed
+a=msid-semantic: WMS b7c83d60-06d2-48a2-84d5-252518670588
+m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126
+c=IN IP4 0.0.0.0
+a=rtcp:9 IN IP4 0.0.0.0
+a=ice-ufrag:Mn0S
+a=ice-pwd:/LArCLx+BA6k7CZKmcCJzXFH
+a=ice-options:trickle
+a=fingerprint:sha-256 D5:6B:E0:1D:B5:C5:18:4F:68:F5:0F:4E:E8:B9:E9:E8:55:22:E0:01:B5:FD:B2:5E:47:EC:5B:04:4A:6D:C7:F3
+a=setup:actpass
+a=mid:0
+a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time
+a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
+a=sendrecv
+a=msid:b7c83d60-06d2-48a2-84d5-252518670588 3efe0b96-ef8d-4318-bb56-f06b8ec1aa63
+a=rtcp-mux
+a=rtcp-rsize
+a=rtcp-xr:rcvr-rtt=all
+a=rtpmap:111 opus/48000/2
+a=rtcp-fb:111 transport-cc
+a=fmtp:111 minptime=10;useinbandfec=1
+a=rtpmap:63 red/48000/2
+a=fmtp:63 111/111
+a=rtpmap:9 G722/8000
+a=rtpmap:0 PCMU/8000
+a=rtpmap:8 PCMA/8000
+a=rtpmap:13 CN/8000
+a=rtpmap:110 telephone-event/48000
+a=rtpmap:126 telephone-event/8000
+a=ssrc:1441580115 cname:p04VtzpkmgvXYE6x
+a=ssrc:1441580115 msid:b7c83d60-06d2-48a2-84d5-252518670588 3efe0b96-ef8d-4318-bb56-f06b8ec1aa63
+m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+c=IN IP4 0.0.0.0
+a=ice-ufrag:Mn0S
+a=ice-pwd:/LArCLx+BA6k7CZKmcCJzXFH
+a=ice-options:trickle
+a=fingerprint:sha-256 D5:6B:E0:1D:B5:C5:18:4F:68:F5:0F:4E:E8:B9:E9:E8:55:22:E0:01:B5:FD:B2:5E:47:EC:5B:04:4A:6D:C7:F3
+a=setup:actpass
+a=mid:1
+a=sctp-port:5000
+a=max-message-size:262144
+"""
 
 
 # -- messages ------------------------------------------------------------------------------------------------------
