@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ async def running_edge(
         settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend())
     )
     ready = asyncio.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with closing(thread), socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
             create_app(edge, on_ready=ready.set), log_config=None, timeout_graceful_shutdown=2, lifespan="on"
         )
@@ -65,7 +65,6 @@ async def running_edge(
                 yield RunningEdge(f"http://127.0.0.1:{listening.getsockname()[1]}", edge)
             finally:
                 server.should_exit = True
-    thread.close()
 
 
 # -- the program itself ----------------------------------------------------------------------------------------------

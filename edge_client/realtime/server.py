@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from edge_client.realtime.body_limit import BodyLimit
 from edge_client.realtime.calls import Calls
@@ -100,6 +101,11 @@ def _answer_faults(app: FastAPI) -> None:
             {"error": error_body(InvalidRequest(f"{param}: {first['msg']}", param=param))}, 400
         )
 
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, fault: HTTPException) -> Response:
+        body = error_body(InvalidRequest(str(fault.detail), code=f"http_{fault.status_code}"))
+        return JSONResponse({"error": body}, fault.status_code, fault.headers)
+
     @app.exception_handler(Unauthorized)
     async def unauthorized(_: Request, fault: Unauthorized) -> Response:
         body = {
@@ -147,7 +153,7 @@ def _add_routes(app: FastAPI) -> None:
     app.websocket("/v1/realtime")(realtime_socket)
     app.get("/healthz")(healthy)
     app.get("/")(page)
-    app.mount("/page", _PageFiles(directory=PAGE))
+    app.mount("/page", _PageFiles(directory=PAGE, check_dir=False))
 
 
 # -- calls over WebRTC -----------------------------------------------------------------------------------------------
