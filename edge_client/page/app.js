@@ -1,0 +1,294 @@
+/** Binds the telephone to the page. */
+
+import { canPickOutput, DevicePicker } from "./devices.js";
+import { byId, create, milliseconds, setText } from "./elements.js";
+import { inPlainWords, Refusal } from "./faults.js";
+import { tabMemory } from "./memory.js";
+import { Meter } from "./meter.js";
+import { Stave } from "./stave.js";
+import { Telephone } from "./telephone.js";
+import { Transcript } from "./transcript.js";
+import { isMeasured } from "./turns.js";
+import { Waterfall } from "./waterfall.js";
+import { WakeLock } from "./wakelock.js";
+
+/** @typedef {import("./line.js").LineState} LineState */
+
+const STATISTICS_PERIOD_MS = 1_000;
+
+const PHASES = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
+
+const page = {
+  body: document.body,
+  connection: byId("connection", HTMLElement),
+  phase: byId("phase", HTMLElement),
+  opening: byId("opening", HTMLElement),
+  fault: byId("fault", HTMLElement),
+  keyForm: byId("key-form", HTMLFormElement),
+  key: byId("key", HTMLInputElement),
+  talk: byId("talk", HTMLButtonElement),
+  talkName: byId("talk-name", HTMLElement),
+  mute: byId("mute", HTMLButtonElement),
+  hold: byId("hold", HTMLButtonElement),
+  interrupt: byId("interrupt", HTMLButtonElement),
+  typing: byId("typing", HTMLFormElement),
+  text: byId("text", HTMLInputElement),
+  latency: byId("latency", HTMLElement),
+  latencyToggle: byId("latency-toggle", HTMLButtonElement),
+  statistics: byId("statistics", HTMLDListElement),
+  sound: byId("sound", HTMLDialogElement),
+  openSound: byId("open-sound", HTMLButtonElement),
+  echoCancellation: byId("echo-cancellation", HTMLInputElement),
+  pushToTalk: byId("push-to-talk", HTMLInputElement),
+  loudspeakerField: byId("loudspeaker-field", HTMLElement),
+  reply: byId("reply", HTMLAudioElement),
+};
+
+const transcript = new Transcript(byId("captions", HTMLOListElement), byId("conversation", HTMLElement));
+const waterfall = new Waterfall({
+  panel: page.latency,
+  v2v: byId("v2v", HTMLElement),
+  v2vMedian: byId("v2v-median", HTMLElement),
+  title: byId("turn-title", HTMLElement),
+  placement: byId("placement", HTMLElement),
+  rows: byId("waterfall-rows", HTMLTableSectionElement),
+  chooser: byId("chooser", HTMLOListElement),
+});
+const stave = new Stave(byId("stave", HTMLCanvasElement));
+const meters = {
+  near: new Meter(byId("meter-near", HTMLElement)),
+  far: new Meter(byId("meter-far", HTMLElement)),
+};
+const wakeLock = new WakeLock();
+
+const microphones = new DevicePicker(byId("microphone", HTMLSelectElement), "audioinput", () =>
+  telephone.changeMicrophone(),
+);
+const loudspeakers = new DevicePicker(byId("loudspeaker", HTMLSelectElement), "audiooutput", routeReply);
+
+const telephone = new Telephone({
+  audio: page.reply,
+  wishes: () => ({ deviceId: microphones.deviceId, echoCancellation: page.echoCancellation.checked }),
+  onChange: scheduleShow,
+  onLine: followLine,
+  onLevel: (side, level) => {
+    meters[side].show(level.db);
+    stave.add({ voice: side, ...level });
+  },
+  onMeasurement: (measurement) => stave.mark(measurement),
+});
+
+// -- what is shown ----------------------------------------------------------------------------------------------------
+
+let isShowScheduled = false;
+
+/** Many events may come between two frames. */
+function scheduleShow() {
+  if (isShowScheduled) return;
+  isShowScheduled = true;
+  queueMicrotask(() => {
+    isShowScheduled = false;
+    show();
+  });
+}
+
+function show() {
+  const { captions, ledger } = telephone.conversation;
+  transcript.show(captions, noteOf);
+  waterfall.show(ledger.turns);
+  page.opening.hidden = captions.length > 0 || telephone.lineState.name !== "idle";
+  showControls();
+  showFault(telephone.fault);
+}
+
+/** Under a reply: where it was made and how long it took to be heard. */
+function noteOf(/** @type {import("./captions.js").Caption} */ { responseId }) {
+  const turn = telephone.conversation.ledger.turns.find((candidate) => candidate.responseId === responseId);
+  if (!turn || !isMeasured(turn)) return "";
+  const heardAfter = turn.v2vMs === null ? "" : `heard after ${milliseconds(turn.v2vMs)} ms`;
+  return [turn.placement?.backend, heardAfter].filter(Boolean).join(" · ");
+}
+
+function showControls() {
+  const isLive = telephone.lineState.name === "live";
+  const { phase, pushToTalk } = telephone.conversation;
+  page.body.dataset.phase = isLive ? phase.name : "none";
+  page.mute.disabled = !isLive;
+  page.mute.setAttribute("aria-pressed", String(isLive && telephone.isMuted));
+  page.mute.hidden = pushToTalk && isLive;
+  page.hold.hidden = !(pushToTalk && isLive);
+  page.body.toggleAttribute("data-push-to-talk", !page.hold.hidden);
+  page.hold.setAttribute("aria-pressed", String(telephone.isHeld));
+  page.interrupt.disabled = !isLive || (phase.name !== "speaking" && !phase.responding);
+  setText(page.connection, connectionWords(telephone.lineState));
+  setText(page.phase, phaseWords());
+}
+
+function phaseWords() {
+  const { phase, pushToTalk } = telephone.conversation;
+  if (telephone.lineState.name !== "live") return telephone.line.isOpen ? "" : "Ready";
+  if (phase.name !== "listening") return PHASES[phase.name];
+  if (pushToTalk) return telephone.isHeld ? "Listening" : "Hold to speak";
+  return telephone.isMuted ? "Your microphone is off" : PHASES.listening;
+}
+
+/** @type {(state: LineState) => string} */
+function connectionWords(state) {
+  if (telephone.isAskingForMicrophone && state.name === "connecting") return "Allow the microphone";
+  switch (state.name) {
+    case "idle":
+    case "failed":
+      return "Not connected";
+    case "connecting":
+      return state.attempt === 0 ? "Connecting" : `Connecting, attempt ${state.attempt + 1}`;
+    case "live":
+      return "Connected";
+    case "waiting":
+      return `Trying again in ${Math.max(1, Math.round(state.delaySec))} s`;
+  }
+}
+
+/** @param {LineState} state */
+function followLine(state) {
+  page.body.dataset.line = state.name;
+  setText(page.talkName, telephone.line.isOpen ? "Hang up" : "Talk");
+  if (state.name === "live") showLive();
+  if (state.name === "failed") askForKey(state.fault);
+  if (state.name === "idle" || state.name === "failed") showEnd();
+  scheduleShow();
+}
+
+function showLive() {
+  page.keyForm.hidden = true;
+  stave.start(() => telephone.sound.now);
+  wakeLock.request();
+  microphones.refresh();
+  loudspeakers.refresh();
+  routeReply();
+  if (telephone.conversation.pushToTalk && document.activeElement === page.talk) queueMicrotask(() => page.hold.focus());
+}
+
+function routeReply() {
+  if (canPickOutput()) page.reply.setSinkId(loudspeakers.deviceId).catch(() => {}); // gone: the default is heard
+}
+
+function showEnd() {
+  stave.stop();
+  wakeLock.release();
+  meters.near.show(-Infinity);
+  meters.far.show(-Infinity);
+}
+
+/** @param {unknown} fault */
+function showFault(fault) {
+  page.fault.hidden = fault === null;
+  setText(page.fault, fault === null ? "" : inPlainWords(fault));
+}
+
+/** @param {unknown} fault */
+function askForKey(fault) {
+  if (!(fault instanceof Refusal) || !fault.needsKey) return;
+  page.keyForm.hidden = false;
+  page.key.focus();
+}
+
+async function showStatistics() {
+  if (document.hidden || telephone.lineState.name !== "live") return;
+  const figures = await telephone.statistics().catch(() => null); // the call may end meanwhile
+  if (!figures) return;
+  /** @type {[string, number | string | null, string][]} */
+  const lines = [
+    ["Round trip", figures.roundTripMs, "ms"],
+    ["Jitter buffer", figures.jitterBufferMs, "ms"],
+    ["Concealed sound", figures.concealedPercent, "%"],
+    ["Packets lost", figures.packetsLost, ""],
+    ["Output after measuring", telephone.sound.outputMs, "ms"],
+    ["Codec", figures.codec, ""],
+  ];
+  page.statistics.replaceChildren(...lines.flatMap(([name, value, unit]) => figureLine(name, value, unit)));
+}
+
+/** @type {(name: string, value: number | string | null, unit: string) => HTMLElement[]} */
+function figureLine(name, value, unit) {
+  const text = typeof value === "number" ? value.toFixed(Number.isInteger(value) ? 0 : 1) : (value ?? "–");
+  return [create("dt", "", name), create("dd", "number", `${text} ${unit}`)];
+}
+
+// -- what the person does ---------------------------------------------------------------------------------------------
+
+page.talk.addEventListener("click", () => {
+  if (telephone.line.isOpen) telephone.hangUp();
+  else telephone.talk();
+});
+
+page.mute.addEventListener("click", () => telephone.toggleMute());
+page.interrupt.addEventListener("click", () => telephone.conversation.interrupt());
+
+page.typing.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = page.text.value.trim();
+  if (text) telephone.type(text);
+  page.text.value = "";
+});
+
+page.opening.addEventListener("click", ({ target }) => {
+  const question = target instanceof HTMLElement ? target.dataset.question : undefined;
+  if (question) telephone.type(question);
+});
+
+page.keyForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  tabMemory.keep("key", page.key.value.trim());
+  page.key.value = "";
+  page.keyForm.hidden = true;
+  telephone.talk();
+});
+
+page.latencyToggle.addEventListener("click", () => {
+  const isOpen = page.latencyToggle.getAttribute("aria-expanded") !== "true";
+  page.latencyToggle.setAttribute("aria-expanded", String(isOpen));
+});
+
+page.openSound.addEventListener("click", () => {
+  microphones.refresh();
+  loudspeakers.refresh();
+  page.sound.showModal();
+});
+page.echoCancellation.addEventListener("change", () => telephone.changeMicrophone());
+page.pushToTalk.addEventListener("change", () => telephone.setPushToTalk(page.pushToTalk.checked));
+
+page.hold.addEventListener("pointerdown", (event) => {
+  page.hold.setPointerCapture(event.pointerId);
+  telephone.holdToSpeak();
+});
+for (const end of ["pointerup", "pointercancel"]) page.hold.addEventListener(end, () => telephone.letGo());
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !page.sound.open) telephone.conversation.interrupt();
+  if (isHoldKey(event)) event.preventDefault();
+  if (isHoldKey(event) && !event.repeat) telephone.holdToSpeak();
+});
+document.addEventListener("keyup", (event) => {
+  if (event.key === " ") telephone.letGo();
+});
+window.addEventListener("blur", () => telephone.letGo());
+
+/** The space bar speaks, except where it writes or presses something. */
+function isHoldKey(/** @type {KeyboardEvent} */ { key, target }) {
+  if (key !== " " || !telephone.conversation.pushToTalk || telephone.lineState.name !== "live") return false;
+  const taken = target instanceof Element ? target.closest("input, select, textarea, button, summary, dialog") : null;
+  return taken === null || taken === page.hold;
+}
+
+// -- what the world does ----------------------------------------------------------------------------------------------
+
+window.addEventListener("online", () => telephone.line.hurry());
+window.addEventListener("pagehide", () => telephone.abandon());
+navigator.mediaDevices?.addEventListener("devicechange", () => {
+  microphones.refresh();
+  loudspeakers.refresh();
+});
+setInterval(showStatistics, STATISTICS_PERIOD_MS);
+
+page.loudspeakerField.hidden = !canPickOutput();
+show();

@@ -1,0 +1,240 @@
+/** Everything a call is made of except its looks: the line, the microphone, the sound, and what is said over them. */
+
+import { Call } from "./call.js";
+import { Conversation } from "./conversation.js";
+import { Line } from "./line.js";
+import { tabMemory } from "./memory.js";
+import { Microphone } from "./microphone.js";
+import { Sound } from "./sound.js";
+import { digest } from "./statistics.js";
+import { Stopwatch } from "./stopwatch.js";
+import { v2vEvent } from "./turns.js";
+
+/**
+ * @typedef {import("./line.js").LineState} LineState
+ * @typedef {import("./loudness.js").Level} Level
+ * @typedef {import("./sound.js").Side} Side
+ * @typedef {import("./stopwatch.js").Measurement} Measurement
+ * @typedef {import("./microphone.js").MicrophoneWishes} MicrophoneWishes
+ *
+ * @typedef {object} TelephoneParts
+ * @property {HTMLAudioElement} audio  where the reply is heard
+ * @property {() => MicrophoneWishes} wishes
+ * @property {() => void} onChange  something the views show is different
+ * @property {(state: LineState) => void} onLine
+ * @property {(side: Side, level: Level) => void} onLevel
+ * @property {(measurement: Measurement) => void} onMeasurement
+ */
+
+const CALLS_URL = "v1/realtime/calls"; // relative to the page, which may live under a prefix
+const SPEECH_TAIL_MS = 150; // the last syllable is still on its way when the button is let go
+const SHORTEST_SPEECH_MS = 250; // holding the button for less says nothing
+
+export class Telephone {
+  #call = /** @type {Call | null} */ (null);
+  #stopwatch = new Stopwatch();
+  #isMuted = false;
+  #isHeld = false;
+  #heldSinceMs = 0;
+  #tail = 0; // timer of SPEECH_TAIL_MS
+  #wantsMicrophone = false;
+  #parts;
+
+  /** @param {TelephoneParts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    this.lineState = /** @type {LineState} */ ({ name: "idle" });
+    this.sound = new Sound(parts.audio, (side, report) => this.#hear(side, report));
+    this.microphone = new Microphone(() => this.changeMicrophone());
+    this.line = new Line({ dial: (signal) => this.#dial(signal), report: (state) => this.#follow(state) });
+    this.conversation = new Conversation({
+      send: (request) => this.#call?.send(request),
+      onChange: parts.onChange,
+    });
+  }
+
+  get isMuted() {
+    return this.#isMuted || !this.microphone.track;
+  }
+
+  get isHeld() {
+    return this.#isHeld;
+  }
+
+  /** Whether the browser is asking the person just now. */
+  isAskingForMicrophone = false;
+
+  /** Why there is no microphone, where one was wanted. */
+  microphoneFault = /** @type {unknown} */ (null);
+
+  /** What stands in the way, or null. */
+  get fault() {
+    const lineFault = "fault" in this.lineState ? this.lineState.fault : null;
+    return lineFault ?? this.microphoneFault ?? this.conversation.trouble;
+  }
+
+  /** Calls with the microphone; without one where it cannot be had, so that typing still works. */
+  talk() {
+    this.sound.start();
+    this.#wantsMicrophone = true;
+    this.microphoneFault = null;
+    this.conversation.restart();
+    return this.line.pickUp();
+  }
+
+  /**
+   * Says something in writing, and calls first where there is no call.
+   *
+   * @param {string} text
+   */
+  type(text) {
+    this.sound.start();
+    if (!this.line.isOpen) this.conversation.restart();
+    this.conversation.type(text);
+    return this.line.pickUp();
+  }
+
+  hangUp() {
+    this.line.hangUp();
+  }
+
+  /** The page is going away. */
+  abandon() {
+    this.#call?.abandon();
+  }
+
+  async toggleMute() {
+    if (!this.microphone.track) return this.changeMicrophone();
+    this.#isMuted = !this.#isMuted;
+    this.#applyMute();
+  }
+
+  /** @param {boolean} pushToTalk */
+  setPushToTalk(pushToTalk) {
+    this.conversation.pushToTalk = pushToTalk;
+    this.#isHeld = false;
+    this.#applyMute();
+  }
+
+  holdToSpeak() {
+    if (this.#isHeld || this.lineState.name !== "live") return;
+    this.#isHeld = true;
+    if (!this.#tail) this.#beginSpeech(); // pressed again within the tail: still the same utterance
+    clearTimeout(this.#tail);
+    this.#tail = 0;
+    this.#applyMute();
+  }
+
+  letGo() {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#parts.onChange();
+    const spoke = performance.now() - this.#heldSinceMs >= SHORTEST_SPEECH_MS;
+    this.#tail = setTimeout(() => this.#endSpeech(spoke), SPEECH_TAIL_MS);
+  }
+
+  /** Opens the microphone that is wished for now, also in the middle of a call. */
+  async changeMicrophone() {
+    if (!this.line.isOpen) return;
+    await this.#openMicrophone();
+    if (this.microphone.track) await this.#call?.replaceTrack(this.microphone.track);
+  }
+
+  /** @returns {Promise<import("./statistics.js").Statistics | null>} */
+  async statistics() {
+    return this.#call && digest(await this.#call.statistics());
+  }
+
+  #beginSpeech() {
+    this.#heldSinceMs = performance.now();
+    this.conversation.beginSpeech();
+  }
+
+  /** @param {boolean} spoke */
+  #endSpeech(spoke) {
+    this.#tail = 0;
+    if (spoke) this.conversation.endSpeech();
+    else this.conversation.dropSpeech();
+    this.#applyMute();
+  }
+
+  #applyMute() {
+    this.microphone.isMuted = this.#isMuted || (this.conversation.pushToTalk && !this.#isHeld);
+    this.#parts.onChange();
+  }
+
+  async #openMicrophone() {
+    this.#setAsking(true);
+    try {
+      const track = await this.microphone.open(this.#parts.wishes());
+      await this.sound.start();
+      this.sound.hearNear(track);
+      this.microphoneFault = null;
+    } catch (fault) {
+      this.#wantsMicrophone = false; // asked once a call, not at every reconnection
+      this.microphoneFault = fault;
+    }
+    this.#setAsking(false);
+    this.#applyMute();
+  }
+
+  /** @param {boolean} isAsking */
+  #setAsking(isAsking) {
+    this.isAskingForMicrophone = isAsking;
+    this.#parts.onChange();
+  }
+
+  /** @param {AbortSignal} signal */
+  async #dial(signal) {
+    await this.sound.start();
+    if (this.#wantsMicrophone && !this.microphone.track) await this.#openMicrophone();
+    if (signal.aborted) this.#rest();
+    signal.throwIfAborted();
+    const call = new Call({
+      key: tabMemory.recall("key"),
+      track: this.microphone.track ?? this.sound.silentTrack(),
+      onStream: (stream) => this.sound.hearFar(stream),
+      onEvent: (event) => this.conversation.receive(event),
+    });
+    this.#call = call; // events come before `connect` is through
+    await call.connect(new URL(CALLS_URL, document.baseURI), signal).catch((fault) => {
+      call.close();
+      throw fault;
+    });
+    return call;
+  }
+
+  /** @param {LineState} state */
+  #follow(state) {
+    this.lineState = state;
+    if (state.name === "waiting") this.#lose();
+    if (state.name === "idle" || state.name === "failed") this.#rest();
+    this.#parts.onLine(state);
+  }
+
+  /** The call is gone; the next one may come. */
+  #lose() {
+    this.#call = null;
+    this.#isHeld = false;
+    this.#stopwatch = new Stopwatch();
+    this.sound.forget("far");
+    this.conversation.disconnected();
+  }
+
+  #rest() {
+    this.#lose();
+    this.#isMuted = false;
+    this.#wantsMicrophone = false;
+    this.microphone.close();
+    this.sound.rest();
+  }
+
+  /** @type {(side: Side, report: import("./loudness.js").SoundReport) => void} */
+  #hear(side, report) {
+    if (report.type === "level") this.#parts.onLevel(side, report);
+    const measurement = this.#stopwatch.feed(side, report);
+    if (!measurement) return;
+    this.#parts.onMeasurement(measurement);
+    this.conversation.receive(v2vEvent(measurement.ms));
+  }
+}

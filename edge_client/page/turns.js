@@ -1,0 +1,178 @@
+/**
+ * Where the time of each turn went: the edge's own timings, which come with `response.done`, and the voice-to-voice
+ * time that this page measures. Pure: `reduceTurns(ledger, event)` gives the next ledger.
+ *
+ * @typedef {object} Turn
+ * @property {string} responseId
+ * @property {boolean} spoken  whether it answers speech; typed turns have no voice-to-voice time
+ * @property {number | null} index  the edge's number of the turn
+ * @property {number | null} v2vMs
+ * @property {Readonly<Record<string, number>>} timingsMs
+ * @property {{backend: string, reason: string} | null} placement
+ * @property {string | null} endReason
+ * @property {boolean} isDone
+ *
+ * @typedef {object} Ledger
+ * @property {readonly Turn[]} turns
+ * @property {boolean} speechCommitted  speech was committed and its response is still to come
+ * @property {number | null} unclaimedV2vMs  measured before the event of its response arrived
+ *
+ * @typedef {"wait" | "edge" | "rest" | "phase"} RowKind
+ * @typedef {object} Row
+ * @property {string} name  as the edge calls it
+ * @property {RowKind} kind
+ * @property {number} startMs  after the user's last sound; phases count from the first phase
+ * @property {number} durationMs
+ */
+
+/** @type {Ledger} */
+export const EMPTY_LEDGER = Object.freeze({ turns: [], speechCommitted: false, unclaimedV2vMs: null });
+
+/** The rows that add up to the voice-to-voice time; every other timing is a phase of the work behind them. */
+const HEADLINES = new Set(["endpoint_wait", "ttfa"]);
+
+/** @type {(ledger: Ledger, event: any) => Ledger} */
+export function reduceTurns(ledger, event) {
+  switch (event.type) {
+    case "input_audio_buffer.committed":
+      return { ...ledger, speechCommitted: true };
+    case "conversation.item.input_audio_transcription.completed":
+      return event.transcript ? ledger : { ...ledger, speechCommitted: false }; // nothing was said: no response comes
+    case "response.created":
+      return openTurn(ledger, event.response.id);
+    case "response.done":
+      return closeTurn(ledger, event.response.id, event.antiphon?.turn ?? {});
+    case "page.v2v":
+      return claimV2v(ledger, event.ms);
+    default:
+      return ledger;
+  }
+}
+
+/** @type {(ms: number) => {type: "page.v2v", ms: number}} */
+export const v2vEvent = (ms) => ({ type: "page.v2v", ms });
+
+/** @type {(ledger: Ledger, responseId: string) => Ledger} */
+function openTurn(ledger, responseId) {
+  const spoken = ledger.speechCommitted;
+  const turn = {
+    responseId,
+    spoken,
+    index: null,
+    v2vMs: spoken ? ledger.unclaimedV2vMs : null,
+    timingsMs: {},
+    placement: null,
+    endReason: null,
+    isDone: false,
+  };
+  return { turns: [...ledger.turns, turn], speechCommitted: false, unclaimedV2vMs: null };
+}
+
+/** @type {(ledger: Ledger, responseId: string, report: any) => Ledger} */
+function closeTurn(ledger, responseId, report) {
+  return changeTurn(ledger, responseId, {
+    index: report.index ?? null,
+    timingsMs: onlyNumbers(report.timings_ms ?? {}),
+    placement: report.placement ?? null,
+    endReason: report.end_reason ?? null,
+    isDone: true,
+  });
+}
+
+/**
+ * A measurement belongs to the spoken turn that waits for one, or to the one whose speech was just committed.
+ *
+ * @type {(ledger: Ledger, ms: number) => Ledger}
+ */
+function claimV2v(ledger, ms) {
+  const last = ledger.turns.at(-1);
+  if (ledger.speechCommitted) return { ...ledger, unclaimedV2vMs: ms };
+  if (!last?.spoken || last.v2vMs !== null) return ledger;
+  return changeTurn(ledger, last.responseId, { v2vMs: ms });
+}
+
+/** @type {(ledger: Ledger, responseId: string, changes: Partial<Turn>) => Ledger} */
+function changeTurn(ledger, responseId, changes) {
+  const turns = ledger.turns.map((turn) => (turn.responseId === responseId ? { ...turn, ...changes } : turn));
+  return { ...ledger, turns };
+}
+
+/** @type {(timings: Record<string, unknown>) => Record<string, number>} */
+function onlyNumbers(timings) {
+  /** @type {[string, number][]} */
+  const numbers = [];
+  for (const [name, value] of Object.entries(timings)) {
+    if (typeof value === "number" && Number.isFinite(value)) numbers.push([name, value]);
+  }
+  return Object.fromEntries(numbers);
+}
+
+/** @type {(turn: Turn) => boolean} */
+export function isMeasured(turn) {
+  return turn.v2vMs !== null || Object.keys(turn.timingsMs).length > 0;
+}
+
+/**
+ * The waterfall of one turn, first row first.
+ *
+ * @type {(turn: Turn) => Row[]}
+ */
+export function waterfallRows(turn) {
+  return [...headlineRows(turn), ...phaseRows(turn)];
+}
+
+/** @type {(turn: Turn) => Row[]} */
+export function headlineRows({ timingsMs, v2vMs }) {
+  /** @type {Row[]} */
+  const rows = [];
+  let startMs = 0;
+  const add = (/** @type {string} */ name, /** @type {RowKind} */ kind, /** @type {number | undefined} */ durationMs) => {
+    if (durationMs === undefined) return;
+    rows.push({ name, kind, startMs, durationMs });
+    startMs += durationMs;
+  };
+  add("endpoint_wait", "wait", timingsMs.endpoint_wait);
+  add("ttfa", "edge", timingsMs.ttfa);
+  if (v2vMs !== null) add(rows.length ? "network_playout" : "voice_to_voice", "rest", v2vMs - startMs);
+  return rows;
+}
+
+/** @type {(turn: Turn) => Row[]} */
+function phaseRows({ timingsMs }) {
+  let startMs = 0;
+  return Object.entries(timingsMs)
+    .filter(([name]) => !HEADLINES.has(name))
+    .map(([name, durationMs]) => {
+      const row = { name, kind: /** @type {RowKind} */ ("phase"), startMs, durationMs };
+      startMs += durationMs;
+      return row;
+    });
+}
+
+/** @type {(turn: Turn) => number} */
+export function spanMs(turn) {
+  return Math.max(1, turn.v2vMs ?? 0, ...waterfallRows(turn).map((row) => row.startMs + row.durationMs));
+}
+
+/**
+ * The median of one row over all turns that have it.
+ *
+ * @type {(turns: readonly Turn[], name: string) => number | null}
+ */
+export function medianMs(turns, name) {
+  const values = turns.flatMap((turn) => waterfallRows(turn).filter((row) => row.name === name));
+  return median(values.map((row) => row.durationMs));
+}
+
+/** @type {(turns: readonly Turn[]) => number | null} */
+export function medianV2vMs(turns) {
+  return median(turns.flatMap((turn) => (turn.v2vMs === null ? [] : [turn.v2vMs])));
+}
+
+/** @type {(values: readonly number[]) => number | null} */
+function median(values) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
