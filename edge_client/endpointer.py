@@ -136,7 +136,7 @@ class EndpointerSettings(BaseModel):
     certain_text: Annotated[float, Field(gt=0, le=1)] = (
         0.3  # words this likely to end a sentence count in full
     )
-    complete_score: Annotated[float, Field(ge=0, le=2)] = 1.1  # of sound and words together, from 0 to 2
+    complete_score: Annotated[float, Field(ge=0, le=2)] = 1.05  # of sound and words together, from 0 to 2
     incomplete_score: Annotated[float, Field(ge=0, le=2)] = 0.8
     complete_hold_ms: PositiveInt = 256  # from the complete score on
     unsure_hold_ms: PositiveInt = (

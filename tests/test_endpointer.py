@@ -156,7 +156,7 @@ def test_a_plain_turn_ends_early_when_sound_and_words_are_complete() -> None:
         (0.2, 0.9, COMPLETE, "semantic"),  # words that surely end a sentence need little of the sound
         (0.95, 0.1, COMPLETE, "semantic"),
         (0.9, 0.0, UNSURE, "silence"),
-        (0.05, 0.9, UNSURE, "silence"),
+        (0.02, 0.9, UNSURE, "silence"),
         (0.9, None, UNSURE, "silence"),
         (None, 0.9, UNSURE, "silence"),
         (0.1, None, UNSURE, "silence"),
