@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -232,11 +231,7 @@ async def test_what_cannot_be_done_is_answered_and_the_session_goes_on(
     async with running_edge() as edge, connected(edge) as client:
         await client.send_text(message)
         error = (await client.event("error"))["error"]
-        assert (
-            "expected" in error["message"]
-            or "Input should" in error["message"]
-            or "Field" in error["message"]
-        )
+        assert "expected" in error["message"]
         assert error["param"] == param
         await client.type("still there?")
         await client.event("response.done")

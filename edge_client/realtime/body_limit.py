@@ -6,7 +6,6 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-
 DISCARDED_BYTES = 64 * 1024 * 1024  # of a refused body, read so that its sender lives to see the answer
 
 

@@ -5,6 +5,7 @@ Everything is accepted and echoed, foreign models and voices too; what Antiphon 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -201,7 +202,10 @@ def invalid(error: ValidationError, *, prefix: str | None = None) -> InvalidRequ
     path = ".".join(
         str(part) for part in (prefix, *fault["loc"]) if part is not None and part not in BRANCHES
     )
-    return InvalidRequest(f"{path}: {fault['msg']}, got {_shown(fault['input'])}", param=path)
+    if fault["type"] == "missing":
+        return InvalidRequest(f"{path}: expected a value, got none", param=path)
+    wanted = re.sub(r"^(\w+) should ", lambda match: f"expected {match[1].lower()} to ", fault["msg"])
+    return InvalidRequest(f"{path}: {wanted}, got {_shown(fault['input'])}", param=path)
 
 
 def _shown(value: Any) -> str:
