@@ -189,9 +189,8 @@ async def test_hostile_messages_are_answered_with_errors_and_the_call_goes_on() 
         assert caller.channel
         for message in ("{", "[]", '"text"', '{"type": 3}', '{"type": "no.such.event", "event_id": "e1"}'):
             caller.channel.send(message)
-            error = await caller.event("error")
-            assert error["error"]["message"].startswith("expected")
-        assert error["error"]["event_id"] == "e1"
+            assert (await caller.event("error"))["error"]["message"].startswith("expected")
+        assert caller.events[-1]["error"]["event_id"] == "e1"
         caller.send({"type": "input_audio_buffer.append", "audio": "AAAA"})
         assert "microphone" in (await caller.event("error"))["error"]["message"]
         caller.microphone.say(SPEECH)

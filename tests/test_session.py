@@ -81,12 +81,12 @@ async def test_what_is_made_on_speculation_is_held_until_the_turn_is_over() -> N
     async with on_stage(backend, judge=incomplete) as stage:
         await stage.speak(0.6)
         await stage.pause(1.0)
-        assert backend.exchanges[0].begun == 1
-        assert not backend.exchanges[0].committed
+        exchange = backend.exchanges[0]
+        assert (exchange.begun, exchange.committed) == (1, False)
         assert stage.kinds == ["UserStarted"]
         assert stage.loud_sec == 0
         await stage.pause(2.0)
-        assert backend.exchanges[0].committed
+        assert (exchange.begun, exchange.committed) == (1, True)
         assert stage.loud_sec == pytest.approx(1.0, abs=0.03)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,48 +21,49 @@ from edge_client.settings import EdgeSettings
 from routing.errors import SettingsError
 from routing.router import Router
 
-logger = logging.getLogger(__name__)
-
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
+SHUTDOWN_SEC = 5  # for connections to end by themselves
+
+
+@asynccontextmanager
+async def open_edge(settings: EdgeSettings, *, progress: Callable[[str], None]) -> AsyncIterator[Edge]:
+    """An edge with its models loaded and warm; ``progress`` hears of each.
+
+    Raises:
+        ModelError: the models are not there.
+    """
+    library = await load_library(ModelStore(default_folder(os.environ)), progress=progress)
+    try:
+        skills = load_skills(settings.device.skills)
+        device = DeviceBackend(library=library, skills=skills, settings=settings.device)
+        yield Edge(settings=settings, hearing=Hearing.from_library(library), backend=Router(device))
+    finally:
+        library.close()
 
 
 async def serve(
-    settings: EdgeSettings,
-    *,
-    ready: Callable[[str], None],
-    progress: Callable[[str], None] = logger.info,
+    settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]
 ) -> None:
-    """Run the edge until SIGINT or SIGTERM. ``progress`` hears what is being loaded, ``ready`` the address.
+    """Run the edge until SIGINT or SIGTERM; ``ready`` is told the address once callers are welcome.
 
     Raises:
         ModelError: the models are not there.
         SettingsError: the address cannot be used.
     """
-    listening = _listen(settings)
-    library = await load_library(ModelStore(default_folder(os.environ)), progress=progress)
-    try:
-        backend = DeviceBackend(
-            library=library, skills=load_skills(settings.device.skills), settings=settings.device
-        )
-        edge = Edge(settings=settings, hearing=Hearing.from_library(library), backend=Router(backend))
+    with _listen(settings) as listening:
         address = _address(settings, listening)
-        await _run(create_app(edge, on_ready=lambda: ready(address)), listening)
-    finally:
-        library.close()
+        async with open_edge(settings, progress=progress) as edge:
+            await _serve(create_app(edge, on_ready=lambda: ready(address)), listening)
 
 
 def _listen(settings: EdgeSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        listening.close()
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
         ) from error
-    return listening
 
 
 def _address(settings: EdgeSettings, listening: socket.socket) -> str:
@@ -70,8 +71,12 @@ def _address(settings: EdgeSettings, listening: socket.socket) -> str:
     return f"http://{host}:{listening.getsockname()[1]}"
 
 
-async def _run(app: FastAPI, listening: socket.socket) -> None:
+async def _serve(app: FastAPI, listening: socket.socket) -> None:
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws_max_size=MAXIMUM_MESSAGE_BYTES, timeout_graceful_shutdown=5
+        app,
+        log_config=None,
+        access_log=False,
+        ws_max_size=MAXIMUM_MESSAGE_BYTES,
+        timeout_graceful_shutdown=SHUTDOWN_SEC,
     )
     await uvicorn.Server(config).serve(sockets=[listening])
