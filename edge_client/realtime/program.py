@@ -50,28 +50,32 @@ async def serve(
         ModelError: the models are not there.
         SettingsError: the address cannot be used.
     """
-    with _listen(settings) as listening:
-        address = _address(settings, listening)
+    with _bound(settings) as bound:
+        address = _address(settings, bound)
         async with open_edge(settings, progress=progress) as edge:
-            await _serve(create_app(edge, on_ready=lambda: ready(address)), listening)
+            await _serve(create_app(edge, on_ready=lambda: ready(address)), bound)
 
 
-def _listen(settings: EdgeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bound(settings: EdgeSettings) -> socket.socket:
+    """A socket with the address taken, that refuses callers until it is served."""
+    bound = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        bound.bind((settings.host, settings.port))
     except OSError as error:
+        bound.close()
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
         ) from error
+    return bound
 
 
-def _address(settings: EdgeSettings, listening: socket.socket) -> str:
+def _address(settings: EdgeSettings, bound: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{listening.getsockname()[1]}"
+    return f"http://{host}:{bound.getsockname()[1]}"
 
 
-async def _serve(app: FastAPI, listening: socket.socket) -> None:
+async def _serve(app: FastAPI, bound: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -79,4 +83,4 @@ async def _serve(app: FastAPI, listening: socket.socket) -> None:
         ws_max_size=MAXIMUM_MESSAGE_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SEC,
     )
-    await uvicorn.Server(config).serve(sockets=[listening])
+    await uvicorn.Server(config).serve(sockets=[bound])
