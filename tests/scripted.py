@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -73,15 +73,17 @@ class ScriptedBackend:
 
     name = "scripted"
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, partials: Sequence[str] = ()) -> None:
         self._scripts = scripts or (say("hello"),)
+        self._partials = partials
         self.turns: list[Turn] = []
         self.exchanges: list[ScriptedExchange] = []
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
         self.turns.append(turn)
-        exchange = ScriptedExchange(turn, self._scripts[min(turn.index, len(self._scripts) - 1)], on_heard)
+        script = self._scripts[min(turn.index, len(self._scripts) - 1)]
+        exchange = ScriptedExchange(turn, script, on_heard, list(self._partials))
         self.exchanges.append(exchange)
         try:
             yield exchange
@@ -94,6 +96,7 @@ class ScriptedExchange:
     turn: Turn
     script: Script
     on_heard: Callable[[Heard], None]
+    partials: list[str]  # one is understood with every tenth chunk
     chunks: list[AudioChunk] = field(default_factory=list)
     begun: int = 0  # replies asked for
     rolled_back: int = 0
@@ -102,6 +105,8 @@ class ScriptedExchange:
 
     def feed(self, chunk: AudioChunk) -> None:
         self.chunks.append(chunk)
+        if self.partials and len(self.chunks) % 10 == 0:
+            self.on_heard(Heard(self.partials.pop(0), is_final=False))
 
     @property
     def audio(self) -> Samples:

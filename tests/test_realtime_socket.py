@@ -96,6 +96,24 @@ async def test_telephone_sound_is_understood_and_spoken() -> None:
     assert sum(len(base64.b64decode(delta)) for delta in deltas) == pytest.approx(8_000, abs=100)
 
 
+async def test_captions_grow_while_the_user_speaks() -> None:
+    partials = [
+        "What is twelve.",
+        "What is twelve times",
+        "Which is twelve times seven",
+        "What is twelve times seven?",
+    ]
+    backend = ScriptedBackend(say("84", heard="What is twelve times seven?"), partials=partials)
+    async with running_edge(backend) as edge, connected(edge) as client:
+        await client.say(np.concatenate([tone(3.5), np.zeros(24_000, np.float32)]))
+        await client.event("response.done")
+    kind = "conversation.item.input_audio_transcription"
+    told = [event["delta"] for event in client.events if event["type"] == f"{kind}.delta"]
+    final = [event["transcript"] for event in client.events if event["type"] == f"{kind}.completed"]
+    assert told == ["What is", " twelve", " times"]
+    assert final == ["What is twelve times seven?"]
+
+
 async def test_barge_in_is_told_before_the_reply_is_cut_and_truncation_is_the_clients() -> None:
     async def endless(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
         yield Heard("tell me a story", is_final=True, end_of_sentence=1.0)
