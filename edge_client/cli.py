@@ -181,7 +181,9 @@ def call(
     line = command.Line(url=url, key=key, model=model)
     output = _output(folder=save, json_file=json_file)
     if microphone:
-        _finish(_run(command.call_live(line, output)))
+        from edge_client.soundcard import Devices, portaudio
+
+        _finish(_run(command.call_live(line, output, portaudio(Devices()))))
     questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
     _finish(_run(command.call_with(line, questions, output, turns=turns)))
 
@@ -238,15 +240,19 @@ def talk(
 
       antiphon talk --input-device "USB" --headphones
     """
+    from edge_client.soundcard import Devices, device_list, portaudio
+
+    if devices:
+        typer.echo(device_list())
+        return
+    # First, so that whoever has no sound is told at once, and not after the models have loaded.
+    open_stream = portaudio(Devices(microphone=input_device, loudspeaker=output_device))
+
     from edge_client import talk as conversation
     from edge_client.settings import read_settings
 
-    if devices:
-        typer.echo(conversation.list_devices())
-        return
     settings = read_settings(config, environment=os.environ)
-    choice = conversation.Devices(microphone=input_device, loudspeaker=output_device, echo=not headphones)
-    _run(conversation.talk(settings, choice, _console()))
+    _run(conversation.talk(settings, open_stream, _console(), echo=not headphones))
 
 
 @app.command()

@@ -12,10 +12,14 @@ from edge_client.caller.interview import file_name
 from edge_client.caller.question import first_sentence, recorded
 from edge_client.caller.wording import same_words, words_of
 from routing.errors import InvalidRequest
+from routing.turns import Samples
 from tests.scripted import tone
-from tests.speech import silence
 
 RATE = 24_000
+
+
+def silence(seconds: float) -> Samples:
+    return np.zeros(round(seconds * RATE), np.float32)
 
 
 def test_the_first_sentence_is_cut_in_the_pauses_around_it() -> None:

@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,11 +59,20 @@ type Json = dict[str, Any]
 type OnEvent = Callable[[Json], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A live microphone and loudspeaker: ``read`` gives 24 kHz at the pace of the call, ``play`` takes 16 kHz."""
+
+    read: Callable[[int], Samples]
+    play: Callable[[Samples], None] = lambda samples: None
+
+
 class Caller:
     """One call. Made by `connect`; everything runs on one event loop."""
 
-    def __init__(self, *, on_event: OnEvent, loopback: bool) -> None:
-        self.microphone = Microphone(time.monotonic)
+    def __init__(self, *, sound: Sound | None, on_event: OnEvent, loopback: bool) -> None:
+        self._microphone = Microphone(time.monotonic)
+        self._sound = sound or Sound(read=self._microphone.read)
         self.connect_sec: float | None = None  # from the offer until events and sound could flow
         self._began_at = time.monotonic()
         self._on_event = on_event
@@ -70,7 +80,7 @@ class Caller:
             RTCConfiguration(iceServers=[])
         )  # None would mean a public server
         self._ice = Ice(addresses=None, loopback=loopback)
-        self._transceiver = self._connection.addTransceiver(PlayoutTrack(self.microphone.read), "sendrecv")
+        self._transceiver = self._connection.addTransceiver(PlayoutTrack(self._sound.read), "sendrecv")
         self._transceiver.setCodecPreferences(_opus())
         self._receiver = Receiver(self._transceiver.receiver, self._heard)
         self._channel: RTCDataChannel = self._connection.createDataChannel(EVENTS_CHANNEL)
@@ -90,15 +100,18 @@ class Caller:
         key: str | None = None,
         model: str | None = None,
         session: Mapping[str, Any] = SESSION,
+        sound: Sound | None = None,
         on_event: OnEvent = lambda event: None,
     ) -> AsyncIterator[Caller]:
         """Call ``url``, and hang up on leaving. ``on_event`` is told everything the server says.
+
+        ``sound`` takes the place of the recordings that `say` plays.
 
         Raises:
             BackendUnavailable, AtCapacity, InvalidRequest: there is no call; the message says why.
         """
         where = calls_url(url, model=model)
-        caller = cls(on_event=on_event, loopback=urlsplit(where).hostname in LOOPBACK_HOSTS)
+        caller = cls(sound=sound, on_event=on_event, loopback=urlsplit(where).hostname in LOOPBACK_HOSTS)
         try:
             await caller._connect(where, key)
             caller.send({"type": "session.update", "session": dict(session)})
@@ -143,13 +156,14 @@ class Caller:
             BackendUnavailable: the call has ended.
         """
         spoken: list[Interval] = []
-        self.microphone.say(samples, spoken.append)
-        turn = self._next_turn(interrupting)
+        self._microphone.say(samples, spoken.append)
+        turn = self.listen(interrupting=interrupting)
         await self._until(lambda: bool(spoken), None)
         turn.speech = spoken[0]
         return turn
 
-    def _next_turn(self, interrupting: bool) -> SpokenTurn:
+    def listen(self, *, interrupting: bool = False) -> SpokenTurn:
+        """Begin a turn: what comes from now on belongs to it."""
         self._turn_before, self._turn = self._turn, SpokenTurn(interrupting=interrupting)
         if self._turn_before:
             self._turn_before.watch.seal()
@@ -157,10 +171,13 @@ class Caller:
 
     async def reply(self, timeout: float = 20.0) -> Reply:
         """What the last thing said brought: returns when the reply is over, or with what there is after ``timeout``."""
-        turn = self._turn
-        assert turn is not None, "nothing was said"
-        await self._until(lambda: self._is_replied(turn), timeout)
-        return turn.reply()
+        await self.replied(timeout)
+        return self._current.reply()
+
+    async def replied(self, timeout: float | None = None) -> bool:
+        """Wait until the reply of this turn is over; False where that took too long."""
+        turn = self._current
+        return await self._until(lambda: self._is_replied(turn), timeout)
 
     def _is_replied(self, turn: SpokenTurn) -> bool:
         quiet_sec = time.monotonic() - self._stirred_at
@@ -168,9 +185,13 @@ class Caller:
 
     async def audible(self, timeout: float = 10.0) -> bool:
         """Wait until something can be heard in answer to the last thing said; False where nothing came in time."""
-        turn = self._turn
-        assert turn is not None, "nothing was said"
+        turn = self._current
         return await self._until(lambda: turn.recorder.audible, timeout)
+
+    @property
+    def _current(self) -> SpokenTurn:
+        assert self._turn is not None, "nothing was said"
+        return self._turn
 
     async def _until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -187,6 +208,7 @@ class Caller:
     def _heard(self, samples: Samples) -> None:
         if not len(samples):
             return
+        self._sound.play(samples)
         arrival = Arrival(time.monotonic(), AudioChunk(samples, SPEECH_SAMPLE_RATE))
         if arrival.audible:
             self._stirred_at = arrival.at

@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from edge_client.caller.client import Caller
+from edge_client.caller.captions import Captions
+from edge_client.caller.client import Caller, OnEvent, Sound
 from edge_client.caller.edge_process import edge_process
 from edge_client.caller.interview import interview
+from edge_client.caller.live import LiveSound, converse
 from edge_client.caller.question import Question, recorded, synthesised
 from edge_client.caller.report import (
     Conditions,
@@ -25,6 +27,7 @@ from edge_client.caller.report import (
     turn_line,
     turns_table,
 )
+from edge_client.soundcard import OpenStream, Soundcard
 from edge_client.terminal import telling
 
 BENCH_QUESTIONS = (
@@ -89,9 +92,13 @@ async def call_with(
 
 
 @asynccontextmanager
-async def connected(line: Line, console: Console) -> AsyncIterator[Caller]:
+async def connected(
+    line: Line, console: Console, *, sound: Sound | None = None, on_event: OnEvent = lambda event: None
+) -> AsyncIterator[Caller]:
     """A call, announced on the console."""
-    async with Caller.connect(line.url, key=line.key, model=line.model) as call:
+    async with Caller.connect(
+        line.url, key=line.key, model=line.model, sound=sound, on_event=on_event
+    ) as call:
         assert call.connect_sec is not None
         console.print(f"connected to {escape(line.url)} in {call.connect_sec * 1000:.0f} ms")
         yield call
@@ -112,3 +119,23 @@ async def bench(line: Line | None, questions: Sequence[Question], output: Output
                 edge = await stack.enter_async_context(edge_process(progress=tell))
             line = Line(edge.url)
         return await call_with(line, questions, output, turns=turns)
+
+
+async def call_live(line: Line, output: Output, open_stream: OpenStream, *, echo: bool = True) -> bool:
+    """Let the person at this machine speak, until Ctrl-C; returns whether each of their turns was answered."""
+    reports: list[TurnReport] = []
+    beside = conditions()
+    sound = LiveSound()
+    card = Soundcard(hear=sound.hear, read=sound.read)
+    captions = Captions(output.console.print)
+    try:
+        async with (
+            connected(line, output.console, sound=sound.call_side, on_event=captions.show) as call,
+            card.running(open_stream, echo=echo),
+        ):
+            output.console.print("Speak. Ctrl-C ends the call.")
+            await converse(call, sound, reports.append)
+    finally:
+        if reports:
+            show(reports, beside, output)
+    return all(report.answered for report in reports)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge_client.caller.loudness import Span, audible_spans
+from edge_client.caller.loudness import AUDIBLE_RMS, Span, audible_spans, speech_threshold
 from edge_client.caller.recorder import Arrival, joined
 from routing.turns import AudioChunk
 
@@ -112,6 +112,22 @@ def reply_sound(speech: Interval, arrivals: Sequence[Arrival]) -> AudioChunk | N
     return AudioChunk(joined(arrivals)[begin : after[-1].span.end + breath], rate)
 
 
+def spoken(said: Sequence[Arrival], heard: Sequence[Arrival]) -> Interval | None:
+    """The speech that the first reply in ``heard`` answers, found in what the microphone gave; None without any.
+
+    For callers who speak freely: what they say is not known beforehand, and is told from the room by its loudness.
+    """
+    if not said:
+        return None
+    threshold = speech_threshold(joined(said), said[0].chunk.sample_rate)
+    speech = [sound.when for sound in _heard(said, threshold)]
+    for reply in _heard(heard):
+        before = [when for when in speech if when.end <= reply.when.begin]
+        if before:
+            return Interval(before[0].begin, before[-1].end)
+    return None
+
+
 # -- sound on the clock ----------------------------------------------------------------------------------------------
 
 
@@ -122,13 +138,13 @@ class _Sound(NamedTuple):
     when: Interval
 
 
-def _heard(arrivals: Sequence[Arrival]) -> Iterator[_Sound]:
+def _heard(arrivals: Sequence[Arrival], threshold: float = AUDIBLE_RMS) -> Iterator[_Sound]:
     if not arrivals:
         return
     rate = arrivals[0].chunk.sample_rate
     times = played(arrivals)
     starts = np.cumsum([0, *(len(a.chunk.samples) for a in arrivals)])
-    for span in audible_spans(joined(arrivals), rate):
+    for span in audible_spans(joined(arrivals), rate, threshold=threshold):
         first, last = (int(np.searchsorted(starts, i, "right")) - 1 for i in (span.begin, span.end - 1))
         begin = times[first].begin + (span.begin - int(starts[first])) / rate
         end = times[last].begin + (span.end - int(starts[last])) / rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from edge_client.caller.loudness import AUDIBLE_RMS
 from routing.turns import AudioChunk, Samples
+
+MOST_FRAMES = 15_000  # five minutes of 20 ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,10 +28,10 @@ class Arrival:
 
 
 class Recorder:
-    """Keeps the sound of one turn, frame by frame."""
+    """Keeps the sound of one turn, frame by frame; of a very long one, the end."""
 
     def __init__(self) -> None:
-        self._arrivals: list[Arrival] = []
+        self._arrivals: deque[Arrival] = deque(maxlen=MOST_FRAMES)
         self.audible = False  # whether anything could be heard so far
 
     def write(self, arrival: Arrival) -> None:

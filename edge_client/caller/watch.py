@@ -34,7 +34,7 @@ class _Response:
     status: str = "in_progress"
     reason: str | None = None
     played: bool = False  # the server has said that its last sound was sent
-    numbers: ServerNumbers | None = None
+    numbers: ServerNumbers | None = None  # until it is done
 
 
 class TurnWatch:
@@ -79,7 +79,7 @@ class TurnWatch:
         response.status = str(fields.get("status"))
         details = fields.get("status_details")
         response.reason = _reason(details) if isinstance(details, Mapping) else None
-        response.numbers = _numbers(fields.get("antiphon") or event.get("antiphon"))
+        response.numbers = numbers_of(event)
         if response.status == "failed":
             self.errors.append(response.reason or "the response failed")
 
@@ -130,15 +130,18 @@ def _reason(details: Mapping[str, Any]) -> str | None:
     return str(reason) if reason else None
 
 
-def _numbers(antiphon: object) -> ServerNumbers | None:
-    match antiphon:
+def numbers_of(done: Mapping[str, Any]) -> ServerNumbers:
+    """What a ``response.done`` event tells of its turn: nothing, where the server is not ours."""
+    response = done.get("response")
+    inside = response.get("antiphon") if isinstance(response, Mapping) else None
+    match inside or done.get("antiphon"):
         case {"turn": {**turn}}:
             return ServerNumbers(
                 timings_ms=_milliseconds(turn.get("timings_ms")),
                 placement=_fields(turn.get("placement")),
                 end_reason=str(turn["end_reason"]) if turn.get("end_reason") else None,
             )
-    return None
+    return ServerNumbers()
 
 
 def _milliseconds(timings: object) -> dict[str, float]:
