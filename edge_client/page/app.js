@@ -1,8 +1,10 @@
 /** Binds the telephone to the page. */
 
 import { canPickOutput, DevicePicker } from "./devices.js";
-import { byId, create, milliseconds, setText } from "./elements.js";
+import { byId, milliseconds, setText } from "./elements.js";
 import { inPlainWords, Refusal } from "./faults.js";
+import { Figures } from "./figures.js";
+import { bindHold } from "./hold.js";
 import { tabMemory } from "./memory.js";
 import { Meter } from "./meter.js";
 import { Stave } from "./stave.js";
@@ -15,6 +17,8 @@ import { WakeLock } from "./wakelock.js";
 /** @typedef {import("./line.js").LineState} LineState */
 
 const STATISTICS_PERIOD_MS = 1_000;
+
+const INSECURE = "Browsers give a page sound and microphone only over https, or on this computer itself. Open it so.";
 
 const PHASES = { listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking" };
 
@@ -35,7 +39,6 @@ const page = {
   text: byId("text", HTMLInputElement),
   latency: byId("latency", HTMLElement),
   latencyToggle: byId("latency-toggle", HTMLButtonElement),
-  statistics: byId("statistics", HTMLDListElement),
   sound: byId("sound", HTMLDialogElement),
   openSound: byId("open-sound", HTMLButtonElement),
   echoCancellation: byId("echo-cancellation", HTMLInputElement),
@@ -59,6 +62,7 @@ const meters = {
   near: new Meter(byId("meter-near", HTMLElement)),
   far: new Meter(byId("meter-far", HTMLElement)),
 };
+const figures = new Figures(byId("statistics", HTMLDListElement));
 const wakeLock = new WakeLock();
 
 const microphones = new DevicePicker(byId("microphone", HTMLSelectElement), "audioinput", () =>
@@ -82,7 +86,7 @@ const telephone = new Telephone({
 
 let isShowScheduled = false;
 
-/** Many events may come between two frames. */
+/** One event may change several things. */
 function scheduleShow() {
   if (isShowScheduled) return;
   isShowScheduled = true;
@@ -98,7 +102,7 @@ function show() {
   waterfall.show(ledger.turns);
   page.opening.hidden = captions.length > 0 || telephone.lineState.name !== "idle";
   showControls();
-  showFault(telephone.fault);
+  showFault(isSecureContext ? telephone.fault : INSECURE);
 }
 
 /** Under a reply: where it was made and how long it took to be heard. */
@@ -113,6 +117,7 @@ function showControls() {
   const isLive = telephone.lineState.name === "live";
   const { phase, pushToTalk } = telephone.conversation;
   page.body.dataset.phase = isLive ? phase.name : "none";
+  page.talk.disabled = page.text.disabled = !isSecureContext;
   page.mute.disabled = !isLive;
   page.mute.setAttribute("aria-pressed", String(isLive && telephone.isMuted));
   page.mute.hidden = pushToTalk && isLive;
@@ -152,10 +157,10 @@ function connectionWords(state) {
 function followLine(state) {
   page.body.dataset.line = state.name;
   setText(page.talkName, telephone.line.isOpen ? "Hang up" : "Talk");
+  show();
   if (state.name === "live") showLive();
   if (state.name === "failed") askForKey(state.fault);
   if (state.name === "idle" || state.name === "failed") showEnd();
-  scheduleShow();
 }
 
 function showLive() {
@@ -165,7 +170,7 @@ function showLive() {
   microphones.refresh();
   loudspeakers.refresh();
   routeReply();
-  if (telephone.conversation.pushToTalk && document.activeElement === page.talk) queueMicrotask(() => page.hold.focus());
+  if (document.activeElement === page.talk && !page.hold.hidden) page.hold.focus(); // not on what hangs up
 }
 
 function routeReply() {
@@ -194,24 +199,8 @@ function askForKey(fault) {
 
 async function showStatistics() {
   if (document.hidden || telephone.lineState.name !== "live") return;
-  const figures = await telephone.statistics().catch(() => null); // the call may end meanwhile
-  if (!figures) return;
-  /** @type {[string, number | string | null, string][]} */
-  const lines = [
-    ["Round trip", figures.roundTripMs, "ms"],
-    ["Jitter buffer", figures.jitterBufferMs, "ms"],
-    ["Concealed sound", figures.concealedPercent, "%"],
-    ["Packets lost", figures.packetsLost, ""],
-    ["Output after measuring", telephone.sound.outputMs, "ms"],
-    ["Codec", figures.codec, ""],
-  ];
-  page.statistics.replaceChildren(...lines.flatMap(([name, value, unit]) => figureLine(name, value, unit)));
-}
-
-/** @type {(name: string, value: number | string | null, unit: string) => HTMLElement[]} */
-function figureLine(name, value, unit) {
-  const text = typeof value === "number" ? value.toFixed(Number.isInteger(value) ? 0 : 1) : (value ?? "–");
-  return [create("dt", "", name), create("dd", "number", `${text} ${unit}`)];
+  const statistics = await telephone.statistics().catch(() => null); // the call may end meanwhile
+  if (statistics) figures.show(statistics, telephone.sound.outputMs);
 }
 
 // -- what the person does ---------------------------------------------------------------------------------------------
@@ -254,31 +243,19 @@ page.openSound.addEventListener("click", () => {
   loudspeakers.refresh();
   page.sound.showModal();
 });
-page.echoCancellation.addEventListener("change", () => telephone.changeMicrophone());
+page.echoCancellation.addEventListener("change", () => telephone.microphone.track && telephone.changeMicrophone());
 page.pushToTalk.addEventListener("change", () => telephone.setPushToTalk(page.pushToTalk.checked));
 
-page.hold.addEventListener("pointerdown", (event) => {
-  page.hold.setPointerCapture(event.pointerId);
-  telephone.holdToSpeak();
+bindHold({
+  button: page.hold,
+  isInUse: () => !page.hold.hidden,
+  onPress: () => telephone.holdToSpeak(),
+  onRelease: () => telephone.letGo(),
 });
-for (const end of ["pointerup", "pointercancel"]) page.hold.addEventListener(end, () => telephone.letGo());
 
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !page.sound.open) telephone.conversation.interrupt();
-  if (isHoldKey(event)) event.preventDefault();
-  if (isHoldKey(event) && !event.repeat) telephone.holdToSpeak();
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape" && !page.sound.open) telephone.conversation.interrupt();
 });
-document.addEventListener("keyup", (event) => {
-  if (event.key === " ") telephone.letGo();
-});
-window.addEventListener("blur", () => telephone.letGo());
-
-/** The space bar speaks, except where it writes or presses something. */
-function isHoldKey(/** @type {KeyboardEvent} */ { key, target }) {
-  if (key !== " " || !telephone.conversation.pushToTalk || telephone.lineState.name !== "live") return false;
-  const taken = target instanceof Element ? target.closest("input, select, textarea, button, summary, dialog") : null;
-  return taken === null || taken === page.hold;
-}
 
 // -- what the world does ----------------------------------------------------------------------------------------------
 

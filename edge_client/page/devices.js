@@ -32,8 +32,9 @@ export class DevicePicker {
 
   /** Reads the devices again; names are empty until a microphone was allowed once. */
   async refresh() {
-    const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === this.#kind);
-    const named = devices.filter(({ deviceId }) => deviceId && deviceId !== "default");
+    const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    const ours = devices.filter(({ kind }) => kind === this.#kind);
+    const named = ours.filter(({ deviceId }) => deviceId && deviceId !== "default");
     const wanted = this.deviceId;
     this.#select.replaceChildren(
       new Option("System default", ""),

@@ -14,6 +14,7 @@ export class Transcript {
   #list;
   #scroller;
   #lines = /** @type {Map<string, Line>} */ (new Map());
+  #follows = true; // until the person scrolls back
 
   /**
    * @param {HTMLOListElement} list
@@ -22,6 +23,8 @@ export class Transcript {
   constructor(list, scroller) {
     this.#list = list;
     this.#scroller = scroller;
+    scroller.addEventListener("scroll", () => (this.#follows = this.#isAtEnd()));
+    new ResizeObserver(() => this.#follow()).observe(scroller);
   }
 
   /**
@@ -29,11 +32,14 @@ export class Transcript {
    * @param {(caption: Caption) => string} noteOf  a few words beside a caption, or none
    */
   show(captions, noteOf) {
-    const follows = this.#isAtEnd();
     const worded = captions.filter(({ text, unheard, status }) => text || unheard || status === "cut");
     this.#dropExcept(new Set(worded.map(({ id }) => id)));
     worded.forEach((caption, position) => this.#showOne(caption, position, noteOf(caption)));
-    if (follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#follow();
+  }
+
+  #follow() {
+    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #isAtEnd() {
