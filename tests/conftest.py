@@ -9,12 +9,15 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from edge_client.models.store import ModelStore, default_folder
+
+if TYPE_CHECKING:
+    from tests.edge import EdgeProcess
 
 IN_CI = bool(os.environ.get("CI"))
 ORDER = (
@@ -96,6 +99,18 @@ def open_descriptors() -> Iterator[str]:
             yield f"{entry.name} -> {entry.readlink()}"
         except FileNotFoundError:  # the descriptor that listed the folder is gone by now
             continue
+
+
+# -- the program itself ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def edge_process() -> Iterator[EdgeProcess]:
+    """`antiphon edge` with the real models. Imported here, because most tests do without an edge."""
+    from tests.edge import edge_program
+
+    with edge_program() as process:
+        yield process
 
 
 # -- what runs, and in which order -----------------------------------------------------------------------------------

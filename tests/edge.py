@@ -8,20 +8,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import uvicorn
 
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.server import create_app
-from edge_client.settings import EdgeSettings
+from edge_client.settings import PREFIX, READ_ELSEWHERE, EdgeSettings
 from routing.router import Router
 from routing.turns import Backend
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
@@ -78,13 +78,16 @@ class EdgeProcess:
     key: str | None = None
 
 
-@pytest.fixture(scope="session")
-def edge_process() -> Iterator[EdgeProcess]:
+@contextmanager
+def edge_program() -> Iterator[EdgeProcess]:
     """The program on a free port of loopback, in development mode."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "edge_client.cli", "edge", "--port", str(port)]
-    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=_environment()) as process,
+    ):
         try:
             _wait_until_listening(process, port)
             yield EdgeProcess(f"http://127.0.0.1:{port}")
@@ -95,9 +98,16 @@ def edge_process() -> Iterator[EdgeProcess]:
             _keep(log.read())
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    import time
+def _environment() -> dict[str, str]:
+    """This one without the settings of an edge, whoever made them."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(PREFIX) or name in READ_ELSEWHERE
+    }
 
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_SEC
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
