@@ -1,0 +1,206 @@
+"""The `@openai/agents-realtime` package as published: over WebSocket in Node.js and over WebRTC in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from blockbuster import BlockBuster
+from playwright.async_api import Page, async_playwright
+
+from edge_client.audio import float_to_pcm16, resample, write_wav
+from routing.turns import REPLY_SAMPLE_RATE, Samples
+from tests.conversations import (
+    BARGE_IN,
+    CONVERSATIONS,
+    LISTENING_SEC,
+    TOOL_CALL,
+    WEATHER_REPORT,
+    WEATHER_TOOL,
+    Conversation,
+    plain,
+)
+from tests.diary import Diary
+from tests.edge import EdgeProcess
+from tests.node import JAVASCRIPT, run_node
+from tests.schema import faults_in_javascript
+from tests.spoken import silence, spoken
+
+pytestmark = [pytest.mark.models, pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(180)]
+
+SDK = "node_modules/@openai/agents-realtime/dist/bundle"
+TOOL_EVENTS = {TOOL_CALL: ["agent_tool_start", "agent_tool_end"]}
+COMPLAINTS = ("warning", "error")
+WEATHER = {"definition": WEATHER_TOOL, "report": WEATHER_REPORT}
+
+
+MICROPHONE_RATE = 48_000  # what a browser's fake microphone takes
+CONNECTING_SEC = 4.0  # the microphone's file plays from when it is opened; what comes before the call is lost
+BEGINNING_SEC = 2.0  # time for an answer to begin
+ANSWERING_SEC = 12.0  # time for an answer to be found and heard out
+FLAGS = (
+    "--no-sandbox",
+    "--headless=new",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+# -- over WebSocket, in Node.js --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+async def test_websocket(edge_process: EdgeProcess, conversation: Conversation, tmp_path: Path) -> None:
+    scenario = {
+        "url": edge_process.url.replace("http", "ws", 1) + "/v1/realtime",
+        "weather": WEATHER,
+        "lines": await asyncio.to_thread(recorded, conversation, tmp_path),
+        "listeningMs": 1000 * LISTENING_SEC,
+    }
+    story = told(await run_node("converse.mjs", scenario))
+    story.check(conversation)
+    assert await faults_in_javascript(story.diary.events) == []
+    assert story.kinds.count("audio_start") == len(conversation.lines)
+    if conversation is BARGE_IN:
+        interrupted = story.kinds.index("audio_interrupted")
+        assert "audio_start" in story.kinds[:interrupted]
+        assert "audio_start" in story.kinds[interrupted:]
+
+
+def recorded(conversation: Conversation, folder: Path) -> list[dict[str, Any]]:
+    """The lines as files of 24 kHz PCM, in the words of converse.mjs."""
+    lines = []
+    for number, line in enumerate(conversation.lines):
+        path = folder / f"{number}.pcm"
+        path.write_bytes(float_to_pcm16(spoken(line.text)))
+        lines.append({"path": str(path), "cutShort": line.cut_short})
+    return lines
+
+
+# -- over WebRTC, in Chromium ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def may_block(blockbuster: BlockBuster) -> None:
+    """Playwright reads files inside the event loop; what is tested here runs in another process."""
+    blockbuster.deactivate()
+
+
+@pytest.mark.browser
+@pytest.mark.usefixtures("may_block")
+@pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+async def test_webrtc(
+    edge_process: EdgeProcess, other_origin: str, conversation: Conversation, tmp_path: Path
+) -> None:
+    microphone = tmp_path / "microphone.wav"
+    await asyncio.to_thread(write_script, microphone, conversation)
+    scenario = {
+        "url": edge_process.url,
+        "apiKey": await client_secret(edge_process),
+        "weather": WEATHER,
+        "lines": len(conversation.lines),
+    }
+    async with page_at(f"{other_origin}/page.html", microphone) as (page, complaints):
+        record = await page.evaluate("scenario => converse(scenario)", scenario)
+    assert complaints == []
+    story = told(record)
+    story.check(conversation)
+    assert await faults_in_javascript(story.diary.events) == []
+    assert record["callId"], "the Location header does not reach the page"
+    assert record["sound"]["totalAudioEnergy"] > 0.01, "the answers are not audible"
+
+
+def write_script(path: Path, conversation: Conversation) -> None:
+    samples = np.concatenate(list(script(conversation)))
+    write_wav(path, resample(samples, REPLY_SAMPLE_RATE, MICROPHONE_RATE), MICROPHONE_RATE)
+
+
+def script(conversation: Conversation) -> Iterable[Samples]:
+    """All that is said into the microphone, and the silence between."""
+    yield silence(CONNECTING_SEC)
+    for line in conversation.lines:
+        yield spoken(line.text)
+        yield silence(LISTENING_SEC + BEGINNING_SEC if line.cut_short else ANSWERING_SEC)
+
+
+async def client_secret(edge: EdgeProcess) -> str:
+    async with httpx.AsyncClient() as client:
+        reply = await client.post(f"{edge.url}/v1/realtime/client_secrets", json={})
+    return str(reply.raise_for_status().json()["value"])
+
+
+@asynccontextmanager
+async def page_at(address: str, microphone: Path) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page, with the file in place of a microphone, and what the browser's console complains about."""
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = await browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type in COMPLAINTS else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(address)
+        yield page, complaints
+        await browser.close()
+
+
+@pytest.fixture
+def other_origin() -> Iterator[str]:
+    """Serves the page and the SDK's own bundle from an origin that is not the edge's."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), PageHandler) as server:
+        thread = Thread(target=server.serve_forever, name="other origin")
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class PageHandler(SimpleHTTPRequestHandler):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, directory=str(JAVASCRIPT), **options)
+
+    def translate_path(self, path: str) -> str:
+        return super().translate_path(path.replace("/sdk/", f"/{SDK}/", 1))
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        """Tests are silent."""
+
+
+# -- what both tell ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One conversation as the package tells it to its user; `kinds` are the names of its events."""
+
+    diary: Diary
+    kinds: list[str]
+    history: list[Any]
+    errors: list[str]
+
+    def check(self, conversation: Conversation) -> None:
+        assert self.errors == []
+        conversation.check(self.diary)
+        assert self.kinds.count("agent_start") == len(self.diary.of("response.created"))
+        assert self.kinds.count("agent_end") == len(self.diary.of("response.done"))
+        assert self.said_by("user") == [plain(text) for text in self.diary.heard()]
+        assert [kind for kind in self.kinds if "tool" in kind] == TOOL_EVENTS.get(conversation, [])
+
+    def said_by(self, role: str) -> list[str]:
+        messages = [item for item in self.history if item["type"] == "message" and item["role"] == role]
+        return [plain(" ".join(part["transcript"] or "" for part in item["content"])) for item in messages]
+
+
+def told(record: Any) -> Story:
+    return Story(Diary(record["events"]), record["kinds"], record["history"], record["errors"])
