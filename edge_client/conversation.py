@@ -12,6 +12,8 @@ from typing import Literal
 from routing.errors import InvalidRequest
 from routing.turns import REPLY_SAMPLE_RATE, HistoryItem, Message, ToolCall, ToolResult
 
+SAMPLES_PER_MS = REPLY_SAMPLE_RATE // 1000
+
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -132,13 +134,13 @@ class Conversation:
         item = self.find(item_id)
         if not isinstance(item, MessageItem) or item.role != "assistant" or item.medium != "audio":
             raise InvalidRequest("only an assistant's spoken message can be truncated", param="item_id")
-        if samples > item.samples:
+        if samples >= item.samples + SAMPLES_PER_MS:  # clients may round up to a whole millisecond
             raise InvalidRequest(
                 f"expected audio_end_ms of at most {_milliseconds(item.samples)}, the audio there is;"
                 f" got {_milliseconds(samples)}",
                 param="audio_end_ms",
             )
-        item.heard = samples
+        item.heard = min(samples, item.samples)
         item.status = "incomplete"
 
     def history(self, *, playing: MessageItem | None = None, heard: int = 0) -> tuple[HistoryItem, ...]:

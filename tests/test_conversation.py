@@ -65,6 +65,13 @@ def test_truncation_beyond_the_end_is_refused_with_both_lengths() -> None:
     assert refusal.value.param == "audio_end_ms"
 
 
+def test_an_end_rounded_up_to_a_whole_millisecond_is_the_end() -> None:
+    conversation = Conversation()
+    conversation.add(item := spoken(("one two", SECOND + 1)))
+    conversation.truncate("item_a", 1001 * SECOND // 1000)
+    assert item.heard == SECOND + 1
+
+
 def test_only_spoken_replies_can_be_truncated() -> None:
     conversation = Conversation()
     conversation.add(typed("item_u", "hello"))
