@@ -272,10 +272,13 @@ def demo(
       antiphon demo --once
     """
     from edge_client import demo as demonstration
+    from edge_client.terminal import telling
 
     console = _console()
-    _pull(console)
-    _finish(_run(demonstration.demo(console, once=once, port=port)))
+    store = _pull(console)
+    with telling(console) as tell:
+        programme = demonstration.prepare(store, tell)
+    _finish(_run(demonstration.demo(programme, console, once=once, port=port)))
 
 
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:

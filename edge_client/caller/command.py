@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from edge_client.caller.captions import Captions
 from edge_client.caller.client import Caller, OnEvent, Sound
-from edge_client.caller.edge_process import edge_process
+from edge_client.caller.edge_process import EdgeProcess, edge_process
 from edge_client.caller.interview import interview
 from edge_client.caller.live import LiveSound, converse
 from edge_client.caller.question import Question, recorded, synthesised
@@ -113,12 +113,20 @@ def show(reports: Sequence[TurnReport], beside: Conditions, output: Output) -> N
 
 async def bench(line: Line | None, questions: Sequence[Question], output: Output, *, turns: int) -> bool:
     """Ask the questions, ``turns`` in all, of a running server, or of an edge started for it."""
-    async with AsyncExitStack() as stack:
-        if line is None:
-            with telling(output.console) as tell:
-                edge = await stack.enter_async_context(edge_process(progress=tell))
-            line = Line(edge.url)
+    if line is not None:
         return await call_with(line, questions, output, turns=turns)
+    async with started_edge(output.console) as edge:
+        return await call_with(Line(edge.url), questions, output, turns=turns)
+
+
+@asynccontextmanager
+async def started_edge(console: Console, *, port: int = 0) -> AsyncIterator[EdgeProcess]:
+    """An edge of one's own; the console shows how it starts."""
+    async with AsyncExitStack() as stack:
+        with telling(console) as tell:
+            tell("starting the edge")
+            edge = await stack.enter_async_context(edge_process(port=port, progress=tell))
+        yield edge
 
 
 async def call_live(line: Line, output: Output, open_stream: OpenStream, *, echo: bool = True) -> bool:

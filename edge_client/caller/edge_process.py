@@ -30,12 +30,16 @@ class EdgeProcess:
     """A running edge; ``started_at`` is the moment its process began, on the monotonic clock."""
 
     url: str
-    pid: int
     started_at: float
+    process: asyncio.subprocess.Process
 
     def memory(self) -> Memory | None:
         """What it takes now, or None where the system does not tell."""
-        return _memory(Path(f"/proc/{self.pid}/status"))
+        return _memory(Path(f"/proc/{self.process.pid}/status"))
+
+    async def ended(self) -> None:
+        """Return when it has ended by itself."""
+        await self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ async def edge_process(
     output = _Output(process, progress)
     reading = asyncio.create_task(output.read())
     try:
-        yield EdgeProcess(await output.address(), process.pid, started_at)
+        yield EdgeProcess(await output.address(), started_at, process)
     finally:
         await _stop(process)
         await reading

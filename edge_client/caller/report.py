@@ -38,6 +38,7 @@ class TurnReport:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     recording: str | None = None
+    heard_at: float | None = None  # the reply's first sample, in seconds of the caller's clock
 
     @property
     def answered(self) -> bool:
@@ -65,6 +66,7 @@ def report_turn(question: str, reply: Reply, *, recording: str | None = None) ->
         placement=numbers.placement,
         timings_ms=numbers.timings_ms,
         errors=reply.errors,
+        heard_at=reply.heard_at,
         recording=recording,
     )
 

@@ -20,6 +20,7 @@ class Reply:
     numbers: ServerNumbers
     sound: AudioChunk | None  # None where nothing was heard
     errors: tuple[str, ...] = ()
+    heard_at: float | None = None  # when the first sample of the reply was heard, on the caller's clock
 
 
 class SpokenTurn:
@@ -35,11 +36,13 @@ class SpokenTurn:
         """What came back so far, measured. Call it after the speech is over."""
         assert self.speech is not None, "the caller still speaks"
         arrivals = self.recorder.arrivals
+        latency = measure(self.speech, arrivals, interrupting=self._interrupting)
         return Reply(
             transcript=self.watch.transcript,
             answer=self.watch.answer,
-            latency=measure(self.speech, arrivals, interrupting=self._interrupting),
+            latency=latency,
             numbers=self.watch.numbers,
             sound=reply_sound(self.speech, arrivals),
             errors=tuple(self.watch.errors),
+            heard_at=None if latency.v2v_sec is None else self.speech.end + latency.v2v_sec,
         )
