@@ -24,10 +24,12 @@ from tests.conversations import (
     BARGE_IN,
     CONVERSATIONS,
     LISTENING_SEC,
+    SUM,
     TOOL_CALL,
     WEATHER_REPORT,
     WEATHER_TOOL,
     Conversation,
+    mentions,
     plain,
 )
 from tests.diary import Diary
@@ -63,7 +65,7 @@ FLAGS = (
 @pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
 async def test_websocket(edge_process: EdgeProcess, conversation: Conversation, tmp_path: Path) -> None:
     scenario = {
-        "url": edge_process.url.replace("http", "ws", 1) + "/v1/realtime",
+        "url": socket_url(edge_process),
         "weather": WEATHER,
         "lines": await asyncio.to_thread(recorded, conversation, tmp_path),
         "listeningMs": 1000 * LISTENING_SEC,
@@ -88,7 +90,7 @@ def recorded(conversation: Conversation, folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-# -- over WebRTC, in Chromium ----------------------------------------------------------------------------------------
+# -- over both, in Chromium ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -121,6 +123,24 @@ async def test_webrtc(
     assert record["sound"]["totalAudioEnergy"] > 0.01, "the answers are not audible"
 
 
+@pytest.mark.browser
+@pytest.mark.usefixtures("may_block")
+async def test_websocket_of_a_page(edge_process: EdgeProcess, other_origin: str) -> None:
+    """Pages cannot send headers: the key comes as a subprotocol, and the server must select another one."""
+    scenario = {
+        "url": socket_url(edge_process),
+        "apiKey": await client_secret(edge_process),
+        "weather": WEATHER,
+        "text": SUM,
+    }
+    async with page_at(f"{other_origin}/page.html") as (page, complaints):
+        story = told(await page.evaluate("scenario => write(scenario)", scenario))
+    assert story.errors == complaints == []
+    (answer,) = story.diary.answers()
+    assert mentions(answer, "84", "eighty four")
+    assert await faults_in_javascript(story.diary.events) == []
+
+
 def write_script(path: Path, conversation: Conversation) -> None:
     samples = np.concatenate(list(script(conversation)))
     write_wav(path, resample(samples, REPLY_SAMPLE_RATE, MICROPHONE_RATE), MICROPHONE_RATE)
@@ -134,6 +154,10 @@ def script(conversation: Conversation) -> Iterable[Samples]:
         yield silence(LISTENING_SEC + BEGINNING_SEC if line.cut_short else ANSWERING_SEC)
 
 
+def socket_url(edge: EdgeProcess) -> str:
+    return edge.url.replace("http", "ws", 1) + "/v1/realtime"
+
+
 async def client_secret(edge: EdgeProcess) -> str:
     async with httpx.AsyncClient() as client:
         reply = await client.post(f"{edge.url}/v1/realtime/client_secrets", json={})
@@ -141,9 +165,9 @@ async def client_secret(edge: EdgeProcess) -> str:
 
 
 @asynccontextmanager
-async def page_at(address: str, microphone: Path) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, with the file in place of a microphone, and what the browser's console complains about."""
-    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
+async def page_at(address: str, microphone: Path | None = None) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page, with a file in place of a microphone, and what the browser's console complains about."""
+    flags = [*FLAGS, *([f"--use-file-for-fake-audio-capture={microphone}%noloop"] if microphone else [])]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         page = await browser.new_page()

@@ -1,4 +1,4 @@
-// Holds one spoken conversation over WebRTC. What is said comes from the browser's fake microphone.
+// What a page can do with the SDK: speak over WebRTC, with the browser's fake microphone, and write over a WebSocket.
 import { OpenAIRealtimeWebRTC, RealtimeSession } from "@openai/agents-realtime";
 
 import { makeAgent } from "./agent.mjs";
@@ -21,6 +21,17 @@ window.converse = async ({ url, apiKey, weather, lines }) => {
   function about(response) {
     return (place) => diary.events[place].response_id === response.id;
   }
+};
+
+/** Connects, writes `text`, and returns the diary as soon as it has been answered. */
+window.write = async ({ url, apiKey, weather, text }) => {
+  const session = new RealtimeSession(makeAgent(weather), { transport: "websocket" });
+  const diary = new Diary(session);
+  await session.connect({ apiKey, url });
+  session.sendMessage(text);
+  await diary.until(() => diary.places("response.done", 0)[0]);
+  session.close();
+  return diary.toJSON();
 };
 
 /** How much sound arrived, and how loud it was in all. */
