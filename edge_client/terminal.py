@@ -30,7 +30,7 @@ def pull_models(store: ModelStore, console: Console) -> None:
         ModelError: a file cannot be had.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("checking the models", total=None)
 
         def show(progress: PullProgress) -> None:
