@@ -15,9 +15,11 @@ from openai import AsyncOpenAI, BadRequestError
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from openai.types.realtime import RealtimeResponse
 
-from tests.conversations import CONVERSATIONS, WEATHER_REPORT, WEATHER_TOOL, Conversation, mentions
+from edge_client.audio import float_to_pcm16
+from tests.conversations import CONVERSATIONS, SUM, WEATHER_REPORT, WEATHER_TOOL, Conversation, mentions
 from tests.diary import Diary
 from tests.edge import EdgeProcess
+from tests.spoken import spoken
 from tests.talker import Talker, now
 
 pytestmark = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -110,6 +112,25 @@ async def test_typed_question_tool_and_written_answer(client: AsyncOpenAI) -> No
     (written,) = diary.of("response.output_text.done")
     assert mentions(written["text"], "sunny")
     assert diary.of("response.output_audio.delta") == diary.of("error") == []
+
+
+async def test_push_to_talk(client: AsyncOpenAI) -> None:
+    diary = Diary()
+    sound = float_to_pcm16(await asyncio.to_thread(spoken, SUM))
+    async with client.realtime.connect(model="gpt-realtime") as connection:
+        await connection.session.update(
+            session={"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+        )
+        await connection.input_audio_buffer.append(audio=base64.b64encode(sound).decode())
+        await connection.input_audio_buffer.commit()
+        await connection.response.create()
+        async for event in connection:
+            diary.write(event.to_dict())
+            if event.type == "response.done":
+                break
+    assert diary.of("input_audio_buffer.speech_started") == diary.of("error") == []
+    assert mentions(diary.heard()[0], "times seven"), diary.heard()
+    assert mentions(diary.answers()[0], "84", "eighty four"), diary.answers()
 
 
 async def test_client_secret_opens_a_session(client: AsyncOpenAI) -> None:
