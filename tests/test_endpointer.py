@@ -27,6 +27,7 @@ from edge_client.endpointer import (
     SpeechStarted,
     TurnEnded,
 )
+from edge_client.models.silero import VAD_FRAME_SAMPLES
 
 PROBABILITY = {"S": 0.9, ".": 0.05, "~": 0.42}
 
@@ -441,6 +442,10 @@ def test_manual_mode_only_counts() -> None:
 def test_the_position_may_begin_anywhere() -> None:
     listener = Endpointer(EndpointerSettings(), position=1_000)
     assert hear(listener, ".SS") == [SpeechOnset(1_000 + frames(1))]
+
+
+def test_frames_are_those_of_the_voice_detector() -> None:
+    assert FRAME_SAMPLES == VAD_FRAME_SAMPLES
 
 
 def test_a_low_threshold_still_knows_silence() -> None:
