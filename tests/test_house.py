@@ -7,10 +7,15 @@ import re
 import statistics
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from importlinter.cli import lint_imports
+from pydantic import BaseModel
+
+from edge_client.settings import EdgeSettings
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("routing", "edge_client", "deployments")
@@ -81,6 +86,22 @@ def test_continuous_integration_runs_commands_of_the_readme() -> None:
     commands = re.findall(r"^make ([a-z]+)", CI, re.MULTILINE)
     assert commands == ["check", "test", "demo"]
     assert set(commands) <= make_targets()
+
+
+# -- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", README, re.MULTILINE)
+    assert {name: yaml.safe_load(default) for name, default in rows} == dict(values(EdgeSettings()))
+
+
+def values(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in settings:
+        if isinstance(value, BaseModel):
+            yield from values(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, list(value) if isinstance(value, tuple) else value
 
 
 # -- dependencies ----------------------------------------------------------------------------------------------------
