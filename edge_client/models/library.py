@@ -1,0 +1,159 @@
+"""Every model of the device, loaded and warm, each with its thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_client.models.hibari import HibariVoice
+from edge_client.models.minilm import MiniLM
+from edge_client.models.moonshine import Moonshine
+from edge_client.models.silero import VAD_FRAME_SAMPLES, SileroModel
+from edge_client.models.smart_turn import SmartTurn
+from edge_client.models.smollm2 import SmolLM2
+from edge_client.models.store import ModelStore
+from edge_client.models.thread import ModelThread
+from routing.turns import SPEECH_SAMPLE_RATE, Samples
+
+MODELS = 6
+WARM_UP_SEC = 3  # of sound: a question of usual length
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted[M]:
+    """A model, and the only thread it may be called on."""
+
+    model: M
+    thread: ModelThread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """The models. Whoever loaded them closes them."""
+
+    voice_activity: Hosted[SileroModel]
+    turn_end: Hosted[SmartTurn]
+    speech_to_text: Hosted[Moonshine]
+    embedder: Hosted[MiniLM]
+    language: Hosted[SmolLM2]
+    voice: Hosted[HibariVoice]
+
+    def threads(self) -> tuple[ModelThread, ...]:
+        """The threads of all models, for their `statistics`."""
+        hosted = (self.voice_activity, self.turn_end, self.speech_to_text)
+        return tuple(each.thread for each in (*hosted, self.embedder, self.language, self.voice))
+
+    def close(self) -> None:
+        """Drop the calls that wait and end the threads, without waiting for the calls that run."""
+        self.language.thread.close(last=self.language.model.close)
+        for thread in self.threads():
+            thread.close()
+
+
+async def load_library(store: ModelStore, *, progress: Callable[[str], None]) -> Library:
+    """Load all models at once, each on its thread, and use each a first time, which is slow.
+
+    ``progress`` is told of each that gets ready.
+
+    Raises:
+        ModelError: a file is missing or damaged, or cannot be loaded.
+    """
+    host = _Host(progress)
+    with ExitStack() as on_failure:
+        on_failure.callback(host.close)
+        library = await _load_all(host, store)
+        on_failure.pop_all()
+    return library
+
+
+async def _load_all(host: _Host, store: ModelStore) -> Library:
+    try:
+        async with asyncio.TaskGroup() as group:
+            voice_activity = group.create_task(host.load("voice activity", lambda: _load_silero(store)))
+            turn_end = group.create_task(host.load("turn end", lambda: _load_smart_turn(store)))
+            speech_to_text = group.create_task(host.load("speech to text", lambda: _load_moonshine(store)))
+            embedder = group.create_task(host.load("embedder", lambda: _load_minilm(store)))
+            language = group.create_task(host.load("language", lambda: _load_smollm2(store)))
+            voice = group.create_task(host.load("voice", _load_hibari))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return Library(
+        voice_activity=voice_activity.result(),
+        turn_end=turn_end.result(),
+        speech_to_text=speech_to_text.result(),
+        embedder=embedder.result(),
+        language=language.result(),
+        voice=voice.result(),
+    )
+
+
+class _Host:
+    """Gives each model a thread, and knows them all should one of them fail."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._threads: list[ModelThread] = []
+        self._ready = 0
+
+    async def load[M](self, name: str, load: Callable[[], M]) -> Hosted[M]:
+        thread = ModelThread(name)
+        self._threads.append(thread)
+        hosted = Hosted(await thread.run(load), thread)
+        self._ready += 1
+        self._progress(f"{name} is ready ({self._ready} of {MODELS} models)")
+        return hosted
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.close()
+
+
+# -- each model, loaded and used once as it will be used in a conversation -------------------------------------------
+
+
+def _load_silero(store: ModelStore) -> SileroModel:
+    model = SileroModel(store.path("voice_activity"))
+    model.detector().probability(_murmur()[:VAD_FRAME_SAMPLES])
+    return model
+
+
+def _load_smart_turn(store: ModelStore) -> SmartTurn:
+    model = SmartTurn(store.path("turn_end"))
+    model.completeness(_murmur())
+    return model
+
+
+def _load_moonshine(store: ModelStore) -> Moonshine:
+    encoder, *others = (store.path(f"speech_{part}") for part in ("encoder", "decoder", "vocabulary"))
+    assert all(other.parent == encoder.parent for other in others)
+    model = Moonshine(encoder.parent)
+    model.transcribe(_murmur(), draft=range(100, 110))
+    return model
+
+
+def _load_minilm(store: ModelStore) -> MiniLM:
+    model = MiniLM(store.path("embedder"), store.path("embedder_vocabulary"))
+    model.embed(["what time is it in the city of london"])
+    return model
+
+
+def _load_smollm2(store: ModelStore) -> SmolLM2:
+    model = SmolLM2(store.path("language"))
+    model.generate("User: what time is it\nCall:", max_tokens=4, json_schema={"type": "object"})
+    return model
+
+
+def _load_hibari() -> HibariVoice:
+    model = HibariVoice()
+    model.speak("Warming up takes 1 moment for Grzymkowski.")  # a number, and a word of no dictionary
+    return model
+
+
+def _murmur() -> Samples:
+    """A little noise that lasts as long as a question."""
+    random = np.random.default_rng(0)
+    return random.normal(0.0, 0.02, WARM_UP_SEC * SPEECH_SAMPLE_RATE).astype(np.float32)
