@@ -74,7 +74,9 @@ class Ears:
 
     def attend(self, settings: EndpointerSettings) -> None:
         """Listen by other rules from the next frame on. A turn that was open is forgotten: `clear` first."""
+        replying = self.endpointer.replying
         self.endpointer = Endpointer(settings, position=self.endpointer.position)
+        self.endpointer.replying = replying
         self._manual = settings.mode == "manual"
         self._changed.set()
 

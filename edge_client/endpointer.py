@@ -125,7 +125,7 @@ class EndpointerSettings(BaseModel):
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # a frame at least this likely is speech
     minimum_speech_ms: PositiveInt = 160  # of speech frames: a turn
-    minimum_interruption_ms: PositiveInt = 320  # of speech frames: a turn while the caller hears a reply
+    minimum_interruption_ms: PositiveInt = 512  # of speech frames: a turn while the caller hears a reply
     pause_ms: PositiveInt = 64  # of silence frames: a pause
     lull_ms: PositiveInt = 192  # without a speech frame: also a pause, and the end of an onset
     doubt_ms: PositiveInt = 700  # how long a doubtful word waits to be confirmed

@@ -33,7 +33,7 @@ PROBABILITY = {"S": 0.9, ".": 0.05, "~": 0.42}
 
 # The defaults in frames, to make the stories readable.
 MINIMUM_SPEECH = 5
-MINIMUM_INTERRUPTION = 10
+MINIMUM_INTERRUPTION = 16
 PAUSE = 2
 LULL = 6
 DOUBT = 22
@@ -331,7 +331,7 @@ def test_speech_during_the_doubt_continues_the_onset() -> None:
     listener = doubtful(7)
     assert hear(listener, "....SS") == [SpeechResumed(frames(13))]
     assert listener.reject() == []
-    assert hear(listener, "S") == [SpeechStarted(0)]
+    assert hear(listener, "S" * (MINIMUM_INTERRUPTION - 9)) == [SpeechStarted(0)]
 
 
 def test_a_doubt_is_not_given_up_while_the_user_may_be_going_on() -> None:
@@ -341,8 +341,9 @@ def test_a_doubt_is_not_given_up_while_the_user_may_be_going_on() -> None:
 
 
 def test_speech_during_the_doubt_can_be_a_turn_at_once() -> None:
-    listener = doubtful(8)
-    assert hear(listener, "....SS") == [SpeechResumed(frames(14)), SpeechStarted(0)]
+    spoken = MINIMUM_INTERRUPTION - 2
+    listener = doubtful(spoken)
+    assert hear(listener, "....SS") == [SpeechResumed(frames(spoken + 6)), SpeechStarted(0)]
 
 
 def test_a_word_confirmed_while_the_user_goes_on_is_a_turn_without_a_pause() -> None:
