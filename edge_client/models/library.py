@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -67,6 +69,7 @@ async def load_library(store: ModelStore, *, progress: Callable[[str], None]) ->
         on_failure.callback(host.close)
         library = await _load_all(host, store)
         on_failure.pop_all()
+    await asyncio.to_thread(_return_free_memory)
     return library
 
 
@@ -110,6 +113,12 @@ class _Host:
     def close(self) -> None:
         for thread in self._threads:
             thread.close()
+
+
+def _return_free_memory() -> None:
+    """Loading leaves about 100 MB behind that glibc would keep for itself; other systems see to this themselves."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 # -- each model, loaded and used once as it will be used in a conversation -------------------------------------------
