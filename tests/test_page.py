@@ -114,7 +114,7 @@ async def visit(
 @asynccontextmanager
 async def chromium(microphone: Path | None) -> AsyncIterator[Browser]:
     sound = [f"--use-file-for-fake-audio-capture={microphone}%noloop"] if microphone else []
-    path = next(filter(None, map(shutil.which, BROWSERS)))
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *sound])
         yield browser
@@ -153,7 +153,7 @@ def plain(text: str) -> list[str]:
 async def test_two_spoken_turns(
     edge_process: EdgeProcess, tmp_path: Path, size: tuple[int, int], scheme: str
 ) -> None:
-    questions = ("What time is it?", "What day is it today?")
+    questions = ("What time is it?", "What is seven times eight?")
     microphone = await recorded(tmp_path, *((text, ANSWERING_SEC) for text in questions))
     async with visit(edge_process.url, microphone, size=size, color_scheme=scheme) as seen:
         await seen.keep(f"{scheme}-idle")

@@ -9,7 +9,7 @@ const committed = { type: "input_audio_buffer.committed", item_id: "u" };
 const created = (id) => ({ type: "response.created", response: { id } });
 const done = (id, report) => ({ type: "response.done", response: { id }, antiphon: { turn: report } });
 
-const TIMINGS = { endpoint_wait: 200, ttfa: 10, transcribe: 60, first_audio: 30 };
+const TIMINGS = { endpoint_wait: 200, ttfa: 10, transcribe: 60, first_audio: 30, total: 90 };
 const REPORT = {
   index: 0,
   timings_ms: TIMINGS,

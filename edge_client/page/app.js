@@ -100,7 +100,7 @@ function show() {
   const { captions, ledger } = telephone.conversation;
   transcript.show(captions, noteOf);
   waterfall.show(ledger.turns);
-  page.opening.hidden = captions.length > 0 || telephone.lineState.name !== "idle";
+  page.opening.hidden = !isSecureContext || captions.length > 0 || telephone.lineState.name !== "idle";
   showControls();
   showFault(isSecureContext ? telephone.fault : INSECURE);
 }

@@ -28,8 +28,8 @@
 /** @type {Ledger} */
 export const EMPTY_LEDGER = Object.freeze({ turns: [], speechCommitted: false, unclaimedV2vMs: null });
 
-/** The rows that add up to the voice-to-voice time; every other timing is a phase of the work behind them. */
-const HEADLINES = new Set(["endpoint_wait", "ttfa"]);
+/** The timings that are no phases of the work: those that add up to the voice-to-voice time, and the phases' own sum. */
+const NO_PHASES = new Set(["endpoint_wait", "ttfa", "total"]);
 
 /** @type {(ledger: Ledger, event: any) => Ledger} */
 export function reduceTurns(ledger, event) {
@@ -141,7 +141,7 @@ export function headlineRows({ timingsMs, v2vMs }) {
 function phaseRows({ timingsMs }) {
   let startMs = 0;
   return Object.entries(timingsMs)
-    .filter(([name]) => !HEADLINES.has(name))
+    .filter(([name]) => !NO_PHASES.has(name))
     .map(([name, durationMs]) => {
       const row = { name, kind: /** @type {RowKind} */ ("phase"), startMs, durationMs };
       startMs += durationMs;
