@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import calendar
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from routing.turns import (
+    REPLY_SAMPLE_RATE,
+    AudioChunk,
+    Heard,
+    ReplyEnd,
+    ReplyEvent,
+    Samples,
+    TextDelta,
+    Turn,
+)
 from tests.diary import Diary
 from tests.schema import faults_in_python
+from tests.scripted import tone
 
 LISTENING_SEC = 1.5  # how much of an answer is heard before it is cut short
 
@@ -78,6 +90,27 @@ def expect_cut(diary: Diary) -> None:
     assert mentions(diary.answers()[-1], "84", "eighty four"), diary.answers()
 
 
+def expect_abandoned_work(diary: Diary) -> None:
+    """The first answer was not even complete when it was cut."""
+    expect_cut(diary)
+    abandoned = diary.of("response.done")[0]["response"]
+    assert abandoned["status"] == "cancelled"
+    assert abandoned["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+
+
+async def answer_slowly(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+    """A script for `ABANDONED_WORK`: the first answer takes as long to make as to say, and never ends."""
+    question, answer = (SUM, "That is 84.") if turn.history else (ABILITIES, "I can count. ")
+    yield Heard(question, is_final=True, end_of_sentence=1.0)
+    yield TextDelta(answer)
+    yield AudioChunk(tone(1.0), REPLY_SAMPLE_RATE)
+    while not turn.history:
+        await asyncio.sleep(1.0)
+        yield TextDelta("One, two, three. ")
+        yield AudioChunk(tone(1.0), REPLY_SAMPLE_RATE)
+    yield ReplyEnd()
+
+
 def expect_order(diary: Diary) -> None:
     """Nothing went wrong, and what was begun was ended."""
     assert diary.of("error") == []
@@ -112,3 +145,6 @@ TWO_TURNS = Conversation((Line(SUM), Line("What day is it today?")), expect_two_
 TOOL_CALL = Conversation((Line("What is the weather in Paris?"),), expect_weather)
 BARGE_IN = Conversation((Line(ABILITIES, cut_short=True), Line(SUM)), expect_cut)
 CONVERSATIONS = {"two turns": TWO_TURNS, "tool call": TOOL_CALL, "barge-in": BARGE_IN}
+
+# To be held with an edge whose backend follows `answer_slowly`.
+ABANDONED_WORK = Conversation(BARGE_IN.lines, expect_abandoned_work)

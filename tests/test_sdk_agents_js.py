@@ -21,7 +21,7 @@ from playwright.async_api import Page, async_playwright
 from edge_client.audio import float_to_pcm16, resample, write_wav
 from routing.turns import REPLY_SAMPLE_RATE, Samples
 from tests.conversations import (
-    BARGE_IN,
+    ABANDONED_WORK,
     CONVERSATIONS,
     LISTENING_SEC,
     SUM,
@@ -29,13 +29,15 @@ from tests.conversations import (
     WEATHER_REPORT,
     WEATHER_TOOL,
     Conversation,
+    answer_slowly,
     mentions,
     plain,
 )
 from tests.diary import Diary
-from tests.edge import EdgeProcess
+from tests.edge import EdgeProcess, running_edge
 from tests.node import JAVASCRIPT, run_node
 from tests.schema import faults_in_javascript
+from tests.scripted import ScriptedBackend
 from tests.spoken import silence, spoken
 
 pytestmark = [pytest.mark.models, pytest.mark.node, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -64,17 +66,26 @@ FLAGS = (
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
 async def test_websocket(edge_process: EdgeProcess, conversation: Conversation, tmp_path: Path) -> None:
+    await converse_in_node(conversation, edge_process.url, tmp_path)
+
+
+async def test_websocket_barge_in_on_an_answer_still_being_made(tmp_path: Path) -> None:
+    async with running_edge(ScriptedBackend(answer_slowly)) as edge:
+        await converse_in_node(ABANDONED_WORK, edge.url, tmp_path)
+
+
+async def converse_in_node(conversation: Conversation, edge_url: str, folder: Path) -> None:
     scenario = {
-        "url": socket_url(edge_process),
+        "url": socket_url(edge_url),
         "weather": WEATHER,
-        "lines": await asyncio.to_thread(recorded, conversation, tmp_path),
+        "lines": await asyncio.to_thread(recorded, conversation, folder),
         "listeningMs": 1000 * LISTENING_SEC,
     }
     story = told(await run_node("converse.mjs", scenario))
     story.check(conversation)
     assert await faults_in_javascript(story.diary.events) == []
     assert story.kinds.count("audio_start") == len(conversation.lines)
-    if conversation is BARGE_IN:
+    if conversation.lines[0].cut_short:
         interrupted = story.kinds.index("audio_interrupted")
         assert "audio_start" in story.kinds[:interrupted]
         assert "audio_start" in story.kinds[interrupted:]
@@ -105,15 +116,26 @@ def may_block(blockbuster: BlockBuster) -> None:
 async def test_webrtc(
     edge_process: EdgeProcess, other_origin: str, conversation: Conversation, tmp_path: Path
 ) -> None:
-    microphone = tmp_path / "microphone.wav"
+    await converse_in_page(conversation, edge_process.url, other_origin, tmp_path)
+
+
+@pytest.mark.browser
+@pytest.mark.usefixtures("may_block")
+async def test_webrtc_barge_in_on_an_answer_still_being_made(other_origin: str, tmp_path: Path) -> None:
+    async with running_edge(ScriptedBackend(answer_slowly)) as edge:
+        await converse_in_page(ABANDONED_WORK, edge.url, other_origin, tmp_path)
+
+
+async def converse_in_page(conversation: Conversation, edge_url: str, page_origin: str, folder: Path) -> None:
+    microphone = folder / "microphone.wav"
     await asyncio.to_thread(write_script, microphone, conversation)
     scenario = {
-        "url": edge_process.url,
-        "apiKey": await client_secret(edge_process),
+        "url": edge_url,
+        "apiKey": await client_secret(edge_url),
         "weather": WEATHER,
         "lines": len(conversation.lines),
     }
-    async with page_at(f"{other_origin}/page.html", microphone) as (page, complaints):
+    async with page_at(f"{page_origin}/page.html", microphone) as (page, complaints):
         record = await page.evaluate("scenario => converse(scenario)", scenario)
     assert complaints == []
     story = told(record)
@@ -128,8 +150,8 @@ async def test_webrtc(
 async def test_websocket_of_a_page(edge_process: EdgeProcess, other_origin: str) -> None:
     """Pages cannot send headers: the key comes as a subprotocol, and the server must select another one."""
     scenario = {
-        "url": socket_url(edge_process),
-        "apiKey": await client_secret(edge_process),
+        "url": socket_url(edge_process.url),
+        "apiKey": await client_secret(edge_process.url),
         "weather": WEATHER,
         "text": SUM,
     }
@@ -154,13 +176,13 @@ def script(conversation: Conversation) -> Iterable[Samples]:
         yield silence(LISTENING_SEC + BEGINNING_SEC if line.cut_short else ANSWERING_SEC)
 
 
-def socket_url(edge: EdgeProcess) -> str:
-    return edge.url.replace("http", "ws", 1) + "/v1/realtime"
+def socket_url(edge_url: str) -> str:
+    return edge_url.replace("http", "ws", 1) + "/v1/realtime"
 
 
-async def client_secret(edge: EdgeProcess) -> str:
+async def client_secret(edge_url: str) -> str:
     async with httpx.AsyncClient() as client:
-        reply = await client.post(f"{edge.url}/v1/realtime/client_secrets", json={})
+        reply = await client.post(f"{edge_url}/v1/realtime/client_secrets", json={})
     return str(reply.raise_for_status().json()["value"])
 
 

@@ -16,9 +16,19 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from openai.types.realtime import RealtimeResponse
 
 from edge_client.audio import float_to_pcm16
-from tests.conversations import CONVERSATIONS, SUM, WEATHER_REPORT, WEATHER_TOOL, Conversation, mentions
+from tests.conversations import (
+    ABANDONED_WORK,
+    CONVERSATIONS,
+    SUM,
+    WEATHER_REPORT,
+    WEATHER_TOOL,
+    Conversation,
+    answer_slowly,
+    mentions,
+)
 from tests.diary import Diary
-from tests.edge import EdgeProcess
+from tests.edge import EdgeProcess, running_edge
+from tests.scripted import ScriptedBackend
 from tests.spoken import spoken
 from tests.talker import Talker, now
 
@@ -41,11 +51,20 @@ SESSION: Any = {
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
 async def test_spoken_conversation(client: AsyncOpenAI, conversation: Conversation) -> None:
+    conversation.check(await hold(conversation, client))
+
+
+async def test_barge_in_on_an_answer_still_being_made() -> None:
+    async with running_edge(ScriptedBackend(answer_slowly)) as edge, await connected(edge.url) as client:
+        ABANDONED_WORK.check(await hold(ABANDONED_WORK, client))
+
+
+async def hold(conversation: Conversation, client: AsyncOpenAI) -> Diary:
     async with client.realtime.connect(model="gpt-realtime") as connection:
         application = Application(connection)
         await connection.session.update(session=SESSION)
         await application.hold(conversation)
-    conversation.check(application.talker.diary)
+    return application.talker.diary
 
 
 class Application:
@@ -200,9 +219,13 @@ class Peer:
 
 @pytest.fixture
 async def client(edge_process: EdgeProcess) -> AsyncIterator[AsyncOpenAI]:
-    """Set up on a thread: the package reads files and runs `uname` for its first headers."""
-    async with await asyncio.to_thread(new_client, f"{edge_process.url}/v1") as client:
+    async with await connected(edge_process.url) as client:
         yield client
+
+
+async def connected(url: str) -> AsyncOpenAI:
+    """A client, set up on a thread: the package reads files and runs `uname` for its first headers."""
+    return await asyncio.to_thread(new_client, f"{url}/v1")
 
 
 def new_client(base_url: str) -> AsyncOpenAI:

@@ -10,8 +10,18 @@ import pytest
 from agents import function_tool, set_tracing_disabled
 from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession, RealtimeSessionEvent
 
-from tests.conversations import BARGE_IN, TOOL_CALL, TWO_TURNS, WEATHER_REPORT, Conversation, plain
-from tests.edge import EdgeProcess
+from tests.conversations import (
+    ABANDONED_WORK,
+    BARGE_IN,
+    TOOL_CALL,
+    TWO_TURNS,
+    WEATHER_REPORT,
+    Conversation,
+    answer_slowly,
+    plain,
+)
+from tests.edge import EdgeProcess, running_edge
+from tests.scripted import ScriptedBackend
 from tests.talker import Talker
 
 pytestmark = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -41,7 +51,7 @@ AGENT: RealtimeAgent[Any] = RealtimeAgent(
 
 
 async def test_two_turns(edge_process: EdgeProcess) -> None:
-    story = await hold(TWO_TURNS, edge_process)
+    story = await hold(TWO_TURNS, edge_process.url)
     assert story.said_by("user") == [plain(text) for text in story.diary.heard()]
     assert story.said_by("assistant") == [plain(text) for text in story.diary.answers()]
     assert story.kinds.count("agent_start") == story.kinds.count("agent_end") == 2
@@ -49,17 +59,23 @@ async def test_two_turns(edge_process: EdgeProcess) -> None:
 
 
 async def test_tool_call(edge_process: EdgeProcess) -> None:
-    story = await hold(TOOL_CALL, edge_process)
+    story = await hold(TOOL_CALL, edge_process.url)
     assert [kind for kind in story.kinds if kind.startswith("tool")] == ["tool_start", "tool_end"]
     (call,) = [item for item in story.history if item.type == "function_call"]
     assert (call.name, call.status, call.output) == ("get_weather", "completed", WEATHER_REPORT)
 
 
 async def test_barge_in(edge_process: EdgeProcess) -> None:
-    story = await hold(BARGE_IN, edge_process)
+    story = await hold(BARGE_IN, edge_process.url)
     interrupted = story.kinds.index("audio_interrupted")
     assert "audio" in story.kinds[:interrupted]
     assert "audio" in story.kinds[interrupted:]
+
+
+async def test_barge_in_on_an_answer_still_being_made() -> None:
+    async with running_edge(ScriptedBackend(answer_slowly)) as edge:
+        story = await hold(ABANDONED_WORK, edge.url)
+    assert story.kinds.count("agent_start") == story.kinds.count("agent_end") == 2
 
 
 class Story:
@@ -100,9 +116,9 @@ class Story:
         return [plain(" ".join(part.transcript or "" for part in item.content)) for item in messages]
 
 
-async def hold(conversation: Conversation, edge: EdgeProcess) -> Story:
+async def hold(conversation: Conversation, edge_url: str) -> Story:
     """Hold the conversation and check what every client must see."""
-    url = edge.url.replace("http", "ws", 1) + "/v1/realtime?model=gpt-realtime"
+    url = edge_url.replace("http", "ws", 1) + "/v1/realtime?model=gpt-realtime"
     runner = RealtimeRunner(AGENT)
     async with await runner.run(model_config={"url": url, "api_key": "none is needed"}) as session:
         story = Story(session)
