@@ -69,7 +69,7 @@ class Floor:
         self._on_reminder = on_reminder
         self._lock = asyncio.Lock()  # held by the reply that is being spoken
         self._reply: Reply | None = None  # that reply
-        self._answered: LiveTurn | None = None  # the latest that was released
+        self._released: list[LiveTurn] = []  # and not answered to the end yet
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -107,6 +107,9 @@ class Floor:
             logger.exception("turn %s could not be served", live.utterance.turn.turn_id)
             live.fault = str(fault) if isinstance(fault, BackendError) else "internal error"
             self._fail_if_released(live)
+        finally:
+            if live in self._released:
+                self._released.remove(live)
 
     def _fail_if_released(self, live: LiveTurn) -> None:
         if live.released and live.fault:
@@ -116,9 +119,11 @@ class Floor:
         """Let the turn's reply be spoken as soon as the floor is free."""
         live.times.decided = asyncio.get_running_loop().time()
         live.released = True
-        self._answered = live
-        live.utterance.release()
-        self._fail_if_released(live)
+        if live.fault:
+            self._fail_if_released(live)
+        else:
+            self._released.append(live)
+            live.utterance.release()
 
     # -- replies -----------------------------------------------------------------------------------------------------
 
@@ -149,11 +154,9 @@ class Floor:
 
     @property
     def busy(self) -> bool:
-        """Whether a released turn has not been answered to its end."""
-        live = self._answered
-        if not live or not live.task or live.task.done():
-            return False
-        return not (self._reply and self._reply.turn is live.utterance.turn and self._reply.done)
+        """Whether a reply is being made; one that is only played any more does not count."""
+        made = self._reply.turn if self._reply and self._reply.done else None
+        return any(live.utterance.turn is not made for live in self._released)
 
     @property
     def playing(self) -> MessageItem | None:
@@ -169,9 +172,9 @@ class Floor:
         """Give up the floor: playout, backend and reply end at once; what was heard stays."""
         if self._reply:
             self._reply.cut(reason)
-        if self._answered:
-            self._answered.drop()
-        self._answered = None
+        for live in self._released:
+            live.drop()
+        self._released.clear()
 
     async def free(self) -> None:
         """Return when nobody speaks."""

@@ -60,7 +60,7 @@ def test_what_was_heard_is_a_beginning_of_what_was_said(heard: int) -> None:
 def test_truncation_beyond_the_end_is_refused_with_both_lengths() -> None:
     conversation = Conversation()
     conversation.add(spoken(("one two", SECOND)))
-    with pytest.raises(InvalidRequest, match="at most 1000.*got 1500") as refusal:
+    with pytest.raises(InvalidRequest, match=r"at most 1000.*got 1500") as refusal:
         conversation.truncate("item_a", SECOND * 3 // 2)
     assert refusal.value.param == "audio_end_ms"
 

@@ -60,6 +60,12 @@ class Client:
                 if event["type"] == type_:
                     return event
 
+    async def events_of(self, type_: str, count: int) -> list[Json]:
+        """The first ``count`` events of a type, whatever came between them."""
+        while len(found := [event for event in self.events if event["type"] == type_]) < count:
+            await self.event(type_)
+        return found
+
 
 @asynccontextmanager
 async def connected(edge: RunningEdge, **session: Any) -> AsyncIterator[Client]:
@@ -140,7 +146,7 @@ async def test_barge_in_is_told_before_the_reply_is_cut_and_truncation_is_the_cl
         await client.send("conversation.item.retrieve", item_id=first["item_id"])
         kept = await client.event("conversation.item.retrieved")
         assert kept["item"]["content"][0]["transcript"] == "once upon"
-        assert (await client.event("response.done"))["response"]["status"] == "completed"
+        assert (await client.events_of("response.done", 2))[1]["response"]["status"] == "completed"
 
 
 async def test_typed_words_get_a_typed_answer() -> None:

@@ -319,3 +319,32 @@ async def test_a_stream_that_stops_in_the_middle_of_a_turn_is_answered_all_the_s
         await stage.speak(0.6)
         await asyncio.sleep(4)
     assert stage.got(ReplyDone)[0].status == "completed"
+
+
+@on_virtual_time
+async def test_without_interruption_two_replies_follow_each_other_and_one_clear_ends_both() -> None:
+    backend = ScriptedBackend(say("first", seconds=3.0), say("second", seconds=3.0))
+    async with on_stage(backend, interrupt_response=False) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.0)
+        await stage.speak(0.6)
+        await stage.pause(1.0)
+        assert len(stage.got(ReplyDone)) == 1
+        stage.session.silence()
+        await stage.pause(3.0)
+    assert len(stage.got(ReplyDone)) == 1
+    assert len(stage.got(PlayoutCleared)) == 1
+    assert stage.loud_sec < 2.6
+    assert all(exchange.closed for exchange in backend.exchanges)
+
+
+@on_virtual_time
+async def test_without_interruption_both_replies_are_heard_to_their_end() -> None:
+    backend = ScriptedBackend(say("first", seconds=3.0), say("second", seconds=3.0))
+    async with on_stage(backend, interrupt_response=False) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.0)
+        await stage.speak(0.6)
+        await stage.pause(7.0)
+    assert stage.loud_sec == pytest.approx(6.0, abs=0.1)
+    assert [done.status for done in stage.got(ReplyDone)] == ["completed", "completed"]

@@ -7,7 +7,6 @@ import binascii
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from edge_client.audio import Resampler
 from edge_client.conversation import (
     Conversation,
     Item,
@@ -41,7 +40,7 @@ from edge_client.realtime.client_events import (
     read_envelope,
     read_event,
 )
-from edge_client.realtime.formats import SoundFormat
+from edge_client.realtime.formats import IncomingSound, OutgoingSound
 from edge_client.realtime.session_config import Json, SessionConfig, function_tools, modality, tool_choice
 from edge_client.session import Session
 from edge_client.session_events import (
@@ -66,7 +65,7 @@ from edge_client.session_events import (
     UserStopped,
 )
 from routing.errors import InvalidRequest
-from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, ToolCall, ToolResult
+from routing.turns import REPLY_SAMPLE_RATE, ToolCall, ToolResult
 
 type Sound = Literal["events", "rtp"]  # how audio travels: inside events (WebSocket), or beside them (WebRTC)
 
@@ -91,7 +90,8 @@ class Dialogue:
         self._turn_taking = turn_taking
         self._session: Session | None = None
         self._partials: dict[str, str] = {}  # per user item, what was told of its words
-        self._listen_to_format()
+        self._incoming = IncomingSound(config.audio.input.format)
+        self._outgoing = OutgoingSound(config.audio.output.format)
 
     def start(self, session: Session) -> None:
         self._session = session
@@ -167,16 +167,16 @@ class Dialogue:
 
     def _update(self, changes: Json) -> None:
         self.config = self.config.updated(changes)
-        self._listen_to_format()
+        self._follow_formats()
         self.session.configure(self.config.options(self._turn_taking))
         self._tell("session.updated", session=self._shown_config())
 
-    def _listen_to_format(self) -> None:
-        incoming = SoundFormat.of(self.config.audio.input.format)
-        self._input = incoming
-        self._ear = Resampler(incoming.sample_rate, SPEECH_SAMPLE_RATE)
-        self._output = SoundFormat.of(self.config.audio.output.format)
-        self._voice = Resampler(REPLY_SAMPLE_RATE, self._output.sample_rate)
+    def _follow_formats(self) -> None:
+        sound = self.config.audio
+        if sound.input.format != self._incoming.format:
+            self._incoming = IncomingSound(sound.input.format)
+        if sound.output.format != self._outgoing.format:
+            self._outgoing = OutgoingSound(sound.output.format)
 
     def _append(self, audio: str) -> None:
         if self._sound == "rtp":
@@ -187,7 +187,7 @@ class Dialogue:
             sound = base64.b64decode(audio, validate=True)
         except binascii.Error as error:
             raise InvalidRequest(f"expected base64, got text that is not: {error}", param="audio") from None
-        self.session.hear(self._ear.feed(self._input.decode(sound)))
+        self.session.hear(self._incoming.read(sound))
 
     def _create_item(self, event: CreateItem) -> None:
         item = _item(event.item)
@@ -277,7 +277,7 @@ class Dialogue:
 
     def _tell_audio(self, audio: ReplyAudio) -> None:
         if self._sound == "events":
-            sound = self._output.encode(self._voice.feed(audio.samples))
+            sound = self._outgoing.write(audio.samples)
             self._send(wire.audio_delta(wire.place(audio.reply_id, audio.item, audio.index), sound))
 
     def _tell_truncated(self, item_id: str, end_ms: int) -> None:
