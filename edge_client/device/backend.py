@@ -1,0 +1,80 @@
+"""The device backend: the whole cascade on this machine's own processor.
+
+Moonshine writes down what is said; tools, skills and then SmolLM2 decide what to answer; Hibari speaks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from edge_client.device.calls import call
+from edge_client.device.decider import Decider
+from edge_client.device.exchange import DeviceExchange
+from edge_client.device.matcher import Matcher
+from edge_client.device.prompt import prompt_for
+from edge_client.device.settings import DeviceSettings
+from edge_client.device.skills import SkillRegistry
+from edge_client.device.tool_caller import ToolCaller
+from routing.turns import Heard, Turn
+
+if TYPE_CHECKING:
+    from edge_client.models.library import Library
+
+
+def local_time() -> datetime:
+    return datetime.now().astimezone()
+
+
+class DeviceBackend:
+    """Answers every session's turns with the same models, one thread each; see `routing.turns.Backend`."""
+
+    name = "device"
+
+    def __init__(
+        self,
+        *,
+        library: Library,
+        skills: SkillRegistry,
+        settings: DeviceSettings,
+        clock: Callable[[], datetime] = local_time,
+    ) -> None:
+        self._library = library
+        matcher = Matcher(library.embedder)
+        self._decider = Decider(
+            matcher=matcher,
+            tools=ToolCaller(matcher, library.language),
+            skills=skills,
+            skill_likeness=settings.skill_likeness,
+            clock=clock,
+        )
+
+    async def prepare(self) -> None:
+        """Do what would else be done in the first turn. Optional; takes a second or less.
+
+        Raises:
+            BackendError: a model failed.
+        """
+        await self._decider.learn()
+        await call(self._library.language, lambda model: model.prefill(prompt_for(()).opening))
+
+    @asynccontextmanager
+    async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[DeviceExchange]:
+        """Leaving drops what still waits for a model; see `routing.turns.Backend`."""
+        fault: Exception | None = None
+        async with asyncio.TaskGroup() as tasks:
+            exchange = DeviceExchange(
+                turn, library=self._library, decider=self._decider, tasks=tasks, on_heard=on_heard
+            )
+            listening = tasks.create_task(exchange.listen())
+            try:
+                yield exchange
+            except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
+                fault = error
+            finally:
+                listening.cancel()
+        if fault is not None:
+            raise fault

@@ -1,0 +1,95 @@
+"""Who answers a request: one of the caller's tools, a skill, or else the language model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+
+from edge_client.device.matcher import Matcher
+from edge_client.device.skills import Answer, Request, Skill, SkillRegistry
+from edge_client.device.tool_caller import ToolCaller
+from edge_client.device.tools import ORDINARY, SKILL_DECLINES, SKILL_IS_CERTAIN, Demand
+from routing.turns import HistoryItem, ToolCall, Turn
+
+logger = logging.getLogger(__name__)
+
+type Decision = ToolCall | Answer | None  # None: the language model answers
+
+APOLOGY = "I'm sorry, something went wrong with that."
+SKILL_PATIENCE_SEC = 5.0
+DECLINING = 0.38  # how near a request must lie to one that cannot be met here, to look harder for a tool
+
+
+class Near(NamedTuple):
+    skill: Skill
+    likeness: float
+
+
+class Decider:
+    """Tools come first, since the caller declared them; then skills, which are exact; then the language model."""
+
+    def __init__(
+        self,
+        *,
+        matcher: Matcher,
+        tools: ToolCaller,
+        skills: SkillRegistry,
+        skill_likeness: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._matcher = matcher
+        self._tools = tools
+        self._skills = skills
+        self._skill_likeness = skill_likeness
+        self._clock = clock
+
+    async def learn(self, turn: Turn | None = None) -> None:
+        """Look at the skills, and the turn's tools, before the first question needs them."""
+        await self._matcher.learn(self._skills.examples)
+        if turn:
+            await self._tools.learn(turn)
+
+    async def decide(self, turn: Turn, text: str, history: tuple[HistoryItem, ...]) -> Decision:
+        """The tool to call or what to say.
+
+        Raises:
+            BackendError: a model failed.
+        """
+        request = Request(text, self._clock(), history)
+        certain = await asyncio.to_thread(self._skills.recognising, request)
+        near = await self._nearest(text)
+        wanted = await self._tools.answer(turn, text, history, _demand(certain, near))
+        if wanted is not None:
+            return Answer(wanted) if isinstance(wanted, str) else wanted
+        skill = certain or (near.skill if near and near.likeness >= self._skill_likeness else None)
+        return await _answered(skill, request) if skill else None
+
+    async def _nearest(self, text: str) -> Near | None:
+        examples = self._skills.examples
+        if not examples:
+            return None
+        likeness = await self._matcher.likeness(text, examples)
+        best = int(likeness.argmax())
+        return Near(self._skills.owner(best), float(likeness[best]))
+
+
+def _demand(certain: Skill | None, near: Near | None) -> Demand:
+    if certain:
+        return SKILL_IS_CERTAIN
+    declined = near is not None and near.skill.declines and near.likeness >= DECLINING
+    return SKILL_DECLINES if declined else ORDINARY
+
+
+async def _answered(skill: Skill, request: Request) -> Answer | None:
+    """What the skill says. One that fails or dawdles costs this answer, not the session."""
+    try:
+        async with asyncio.timeout(SKILL_PATIENCE_SEC):
+            return await asyncio.to_thread(skill.answer, request)
+    except TimeoutError:
+        logger.warning("the skill %s took longer than %g s", skill.name, SKILL_PATIENCE_SEC)
+    except Exception:
+        logger.exception("the skill %s failed", skill.name)
+    return Answer(APOLOGY)

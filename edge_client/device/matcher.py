@@ -1,0 +1,54 @@
+"""How alike sentences are in meaning, by the cosine of their embeddings."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.device.calls import call
+from edge_client.device.prompt import plain
+
+if TYPE_CHECKING:
+    from edge_client.models.library import Hosted
+    from edge_client.models.minilm import MiniLM
+
+MOST_KEPT = 4096  # embeddings, 1.5 kB each; the least recently used go first
+LONGEST_SENTENCE = 400  # characters; what is asked stands at the end of a long speech
+
+
+class Matcher:
+    """Remembers what it has embedded, since skills and tools are compared with every turn."""
+
+    def __init__(self, embedder: Hosted[MiniLM]) -> None:
+        self._embedder = embedder
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+
+    async def likeness(self, text: str, phrases: Sequence[str]) -> NDArray[np.float32]:
+        """The likeness of ``text`` to each phrase, as float32 [n] in [-1, 1]."""
+        if not phrases:
+            return np.zeros(0, np.float32)
+        sentence, *others = await self._embedded([plain(text)[-LONGEST_SENTENCE:], *map(plain, phrases)])
+        return np.stack(others) @ sentence
+
+    async def learn(self, phrases: Sequence[str]) -> None:
+        """Embed phrases ahead of the first question."""
+        await self._embedded([plain(phrase) for phrase in phrases])
+
+    async def _embedded(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        known = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            known |= zip(missing, await call(self._embedder, lambda model: model.embed(missing)), strict=True)
+        self._keep(known)
+        return [known[text] for text in texts]
+
+    def _keep(self, used: dict[str, NDArray[np.float32]]) -> None:
+        for text, vector in used.items():
+            self._known[text] = vector
+            self._known.move_to_end(text)
+        while len(self._known) > MOST_KEPT:
+            self._known.popitem(last=False)
