@@ -22,7 +22,7 @@ from tests.conversations import (
 )
 from tests.edge import EdgeProcess, running_edge
 from tests.scripted import ScriptedBackend
-from tests.talker import Talker
+from tests.talker import Talker, now
 
 pytestmark = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -104,6 +104,8 @@ class Story:
     def _note(self, event: RealtimeSessionEvent) -> None:
         self.kinds.append(event.type)
         match event.type:
+            case "audio_interrupted":
+                self._talker.loudspeaker.stop(now=now())
             case "error":
                 self.errors.append(event.error)
             case "history_updated":
