@@ -40,7 +40,7 @@ async def post(edge: RunningEdge, path: str, **request: object) -> httpx.Respons
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the edge's insides tell nobody when they change
+        while not condition():
             await asyncio.sleep(0.02)
 
 

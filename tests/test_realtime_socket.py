@@ -284,7 +284,7 @@ async def test_a_client_that_goes_in_the_middle_leaves_nothing(nothing_left_behi
             await client.event("response.output_audio.delta")
             client.vanish()
         async with asyncio.timeout(5):
-            while edge.edge.sessions:  # noqa: ASYNC110 - the edge's insides tell nobody when they change
+            while edge.edge.sessions:
                 await asyncio.sleep(0.02)
 
 
