@@ -57,7 +57,7 @@ class TurnTimes:
 
 
 def _wait_ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round((end - start) * 1000, 1)
+    return None if start is None or end is None else (end - start) * 1000
 
 
 class Reply:

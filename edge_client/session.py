@@ -249,7 +249,7 @@ class Session:
 
     # -- new turns ---------------------------------------------------------------------------------------------------
 
-    def _new_turn(self, **changes: Any) -> LiveTurn:
+    def _new_turn(self, *, item_id: str | None = None, **changes: Any) -> LiveTurn:
         turn = Turn(
             session_id=self.id,
             turn_id=new_id("turn"),
@@ -261,7 +261,9 @@ class Session:
             modality=self.options.modality,
         )
         self._turns += 1
-        return self._floor.open(replace(turn, **changes), item_id=new_id("item"), on_heard=self._note_words)
+        return self._floor.open(
+            replace(turn, **changes), item_id=item_id or new_id("item"), on_heard=self._note_words
+        )
 
     def _note_speaking(self, speaking: bool) -> None:
         self._ears.endpointer.replying = speaking
@@ -294,14 +296,17 @@ class Session:
 
     def _commit_kept(self) -> bool:
         audio = self._ears.take_kept()
-        if not len(audio):
-            return False
-        turn = self._new_turn()
-        turn.utterance.feed(audio)
+        if len(audio):
+            self.take_recording(audio)
+        return bool(len(audio))
+
+    def take_recording(self, samples: Samples, *, item_id: str | None = None) -> None:
+        """Take a whole turn of the user at once (16 kHz); it is answered on request."""
+        turn = self._new_turn(item_id=item_id)
+        turn.utterance.feed(samples)
         turn.utterance.begin()
         self._commit(turn)
         self._hold(turn)
-        return True
 
     def clear_audio(self) -> None:
         """Forget what the user is saying."""

@@ -93,7 +93,7 @@ class Visit:
 
     async def keep(self, name: str) -> None:
         """A picture for people to look at."""
-        folder = Path(os.environ.get("ANTIPHON_ARTIFACTS", "artifacts"))
+        folder = Path("artifacts")
         await self.page.screenshot(path=folder / f"page-{name}.png")
 
 

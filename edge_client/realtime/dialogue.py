@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from edge_client.conversation import (
-    Conversation,
-    Item,
-    MessageItem,
-    SpokenText,
-    ToolCallItem,
-    ToolResultItem,
-    new_id,
-)
+from edge_client.conversation import Conversation
 from edge_client.endpointer import EndpointerSettings
 from edge_client.realtime import server_events as wire
 from edge_client.realtime.client_events import (
@@ -25,21 +15,17 @@ from edge_client.realtime.client_events import (
     ClearOutput,
     ClientEvent,
     CommitAudio,
-    ContentPart,
     CreateItem,
     CreateResponse,
     DeleteItem,
-    ItemInput,
-    MessageInput,
     ResponseOptions,
     RetrieveItem,
     SessionUpdate,
-    ToolCallInput,
-    ToolResultInput,
     TruncateItem,
     read_envelope,
     read_event,
 )
+from edge_client.realtime.client_items import read_base64, read_item, recording
 from edge_client.realtime.formats import IncomingSound, OutgoingSound
 from edge_client.realtime.session_config import Json, SessionConfig, function_tools, modality, tool_choice
 from edge_client.session import Session
@@ -65,7 +51,7 @@ from edge_client.session_events import (
     UserStopped,
 )
 from routing.errors import InvalidRequest
-from routing.turns import REPLY_SAMPLE_RATE, ToolCall, ToolResult
+from routing.turns import REPLY_SAMPLE_RATE
 
 type Sound = Literal["events", "rtp"]  # how audio travels: inside events (WebSocket), or beside them (WebRTC)
 
@@ -183,14 +169,18 @@ class Dialogue:
             raise InvalidRequest(
                 "expected audio over the call's microphone track, got an event", param="type"
             )
-        try:
-            sound = base64.b64decode(audio, validate=True)
-        except binascii.Error as error:
-            raise InvalidRequest(f"expected base64, got text that is not: {error}", param="audio") from None
-        self.session.hear(self._incoming.read(sound))
+        self.session.hear(self._incoming.read(read_base64(audio, "audio")))
 
     def _create_item(self, event: CreateItem) -> None:
-        item = _item(event.item)
+        sound = recording(event.item)
+        if sound is None:
+            self._add_item(event)
+        else:
+            incoming = IncomingSound(self._incoming.format)
+            self.session.take_recording(incoming.read(sound), item_id=event.item.id)
+
+    def _add_item(self, event: CreateItem) -> None:
+        item = read_item(event.item)
         self._conversation.add(item, after=event.previous_item_id)
         previous = self._conversation.previous_id(item.id)
         self._send(wire.item_added(item, previous))
@@ -237,6 +227,7 @@ class Dialogue:
             case ReplyAudio():
                 self._tell_audio(event)
             case ReplyItemDone(item=item):
+                self._tell_last_audio(event)
                 self._tell_all(wire.item_finished(event, self._conversation.previous_id(item.id)))
             case ReplyToolCall():
                 self._tell_all(wire.tool_called(event))
@@ -277,8 +268,15 @@ class Dialogue:
 
     def _tell_audio(self, audio: ReplyAudio) -> None:
         if self._sound == "events":
-            sound = self._outgoing.write(audio.samples)
-            self._send(wire.audio_delta(wire.place(audio.reply_id, audio.item, audio.index), sound))
+            self._send_audio(audio, self._outgoing.write(audio.samples))
+
+    def _tell_last_audio(self, done: ReplyItemDone) -> None:
+        """What the resampler still holds belongs to this reply."""
+        if self._sound == "events" and (rest := self._outgoing.finish()):
+            self._send_audio(done, rest)
+
+    def _send_audio(self, part: ReplyAudio | ReplyItemDone, sound: bytes) -> None:
+        self._send(wire.audio_delta(wire.place(part.reply_id, part.item, part.index), sound))
 
     def _tell_truncated(self, item_id: str, end_ms: int) -> None:
         self._tell("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=end_ms)
@@ -299,26 +297,3 @@ def _turn_changes(options: ResponseOptions | None) -> Json:
         "tool_choice": options.tool_choice and tool_choice(options.tool_choice),
     }
     return {name: value for name, value in changes.items() if value is not None}
-
-
-def _item(given: ItemInput) -> Item:
-    item_id = given.id or new_id("item")
-    match given:
-        case MessageInput():
-            return MessageItem(
-                id=item_id, role=given.role, medium="text", pieces=[SpokenText(_text(given.content))]
-            )
-        case ToolResultInput(call_id=call_id, output=output):
-            return ToolResultItem(id=item_id, result=ToolResult(call_id, output))
-        case ToolCallInput(call_id=call_id, name=name, arguments=arguments):
-            return ToolCallItem(id=item_id, call=ToolCall(call_id, name, arguments))
-
-
-def _text(content: list[ContentPart]) -> str:
-    texts = [part.text or part.transcript for part in content]
-    if not any(texts):
-        kinds = ", ".join(part.type for part in content) or "none"
-        raise InvalidRequest(
-            f"expected at least one content part with text or a transcript, got {kinds}", param="item.content"
-        )
-    return " ".join(text for text in texts if text)

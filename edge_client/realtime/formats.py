@@ -47,3 +47,7 @@ class OutgoingSound:
 
     def write(self, samples: Samples) -> bytes:
         return self._coding.encode(self._resampler.feed(samples))
+
+    def finish(self) -> bytes:
+        """What is left of a reply that has ended."""
+        return self._coding.encode(self._resampler.flush())

@@ -181,7 +181,7 @@ def _report(report: TurnReport) -> Json:
     return {
         "index": report.index,
         "turn_id": report.turn_id,
-        "timings_ms": dict(report.timings_ms),
+        "timings_ms": {name: round(wait, 1) for name, wait in report.timings_ms.items()},
         "placement": {"backend": where.backend, "reason": where.reason} if where else None,
         "end_reason": report.end_reason,
     }

@@ -83,8 +83,8 @@ class Audio(_Part):
 class FunctionTool(_Part):
     type: Literal["function"]
     name: str = Field(min_length=1, max_length=128)
-    description: str = ""
-    parameters: Json = {}
+    description: str | None = None
+    parameters: Json | None = None
 
 
 class ForeignTool(_Part):
@@ -169,7 +169,7 @@ def _same_type(old: Any, new: Any) -> bool:
 
 def function_tools(tools: list[AnyTool]) -> tuple[Tool, ...]:
     functions = (tool for tool in tools if isinstance(tool, FunctionTool))
-    return tuple(Tool(tool.name, tool.description, tool.parameters) for tool in functions)
+    return tuple(Tool(tool.name, tool.description or "", tool.parameters or {}) for tool in functions)
 
 
 def tool_choice(choice: ToolChoice) -> str:
