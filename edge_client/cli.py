@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_client.caller.command import Output
     from edge_client.models.store import ModelStore
 
+LOG_WIDTH = 120  # where nobody says how wide the output may be
 LOCAL_EDGE = "http://127.0.0.1:8080"
 
 
@@ -113,10 +115,14 @@ def edge(
     from edge_client.realtime.program import serve
     from edge_client.terminal import telling
 
-    with telling(_console(stderr=True)) as tell:
-        _run(
-            serve(settings, progress=tell, ready=lambda url: _welcome(url, open_to_all=settings.development))
-        )
+    with ExitStack() as starting:
+        tell = starting.enter_context(telling(_console(stderr=True)))
+
+        def welcome(url: str) -> None:
+            starting.close()
+            _welcome(url, open_to_all=settings.development)
+
+        _run(serve(settings, progress=tell, ready=welcome))
 
 
 def _welcome(url: str, *, open_to_all: bool) -> None:
@@ -349,7 +355,10 @@ def _store() -> ModelStore:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = LOG_WIDTH
+    return console
 
 
 def _run[T](work: Coroutine[Any, Any, T]) -> T:

@@ -27,14 +27,14 @@ from edge_client.terminal import Tell
 TEXTS = (
     "What time is it?",
     "What is twelve times seven?",
-    "What day is it today?",
+    "What day is it?",
     "Set a timer for two minutes.",
     "What is twenty percent of eighty?",
     "How are you today?",
 )
-LONG = "Tell me a story about the sea."  # whose answer is interrupted
+LONG = "Tell me a long story about the sea."  # whose answer is interrupted
 INTERRUPTION = "What is nine plus six?"
-INTERRUPTED_AFTER_SEC = 1.0
+INTERRUPTED_AFTER_SEC = 0.6
 HUMAN = "a person reading a novel"
 
 LEAST_ANSWERED = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from rich.console import Console
 
@@ -30,10 +31,11 @@ async def talk(
     """
     from edge_client.realtime.program import open_edge  # brings every model's runtime along
 
-    with telling(console) as tell:
-        async with open_edge(settings, progress=tell) as edge:
-            tell("Speak. Ctrl-C ends the conversation.")
-            await converse(edge, open_stream, echo=echo, print_line=console.print)
+    async with AsyncExitStack() as stack:
+        with telling(console) as tell:
+            edge = await stack.enter_async_context(open_edge(settings, progress=tell))
+        console.print("Speak. Ctrl-C ends the conversation.")
+        await converse(edge, open_stream, echo=echo, print_line=console.print)
 
 
 async def converse(

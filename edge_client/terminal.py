@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from edge_client.models.store import ModelStore, PullProgress
@@ -20,7 +21,7 @@ def telling(console: Console) -> Iterator[Tell]:
         yield lambda message: console.print(message, markup=False, soft_wrap=True)
         return
     with console.status("") as status:
-        yield status.update
+        yield lambda message: status.update(escape(message))
 
 
 def pull_models(store: ModelStore, console: Console) -> None:

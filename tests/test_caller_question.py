@@ -57,6 +57,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
         ("Set a timer for two minutes.", "Set a timer for 2 minutes"),
         ("What's up?", "what’s up"),
         ("Twenty-five", "twenty five"),
+        ("What day is it today?", "What day is it to-day?"),
         ("OK, thanks", "Okay, thanks."),
     ],
 )

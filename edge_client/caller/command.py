@@ -34,7 +34,7 @@ BENCH_QUESTIONS = (
     "What time is it?",
     "What is twelve times seven?",
     "How are you today?",
-    "What day is it today?",
+    "What day is it?",
     "Set a timer for twenty minutes.",
     "Tell me a joke.",
     "What is twenty percent of eighty?",

@@ -110,12 +110,14 @@ def turn_line(number: int, turn: TurnReport) -> str:
 
 def turns_table(turns: Sequence[TurnReport]) -> Table:
     """One row per turn."""
-    table = Table(title="Turns", title_justify="left", caption=_caption(turns), caption_justify="left")
+    table = Table(
+        title="Turns, times in ms", title_justify="left", caption=_caption(turns), caption_justify="left"
+    )
     table.add_column("#", justify="right", style="dim")
     table.add_column("heard by the edge", ratio=3, overflow="fold")
     table.add_column("answer", ratio=4, overflow="fold")
-    for heading in ("endpoint wait", "TTFA", "V2V"):
-        table.add_column(f"{heading}\nms", justify="right", no_wrap=True)
+    for heading in ("endpoint\nwait", "\nTTFA", "\nV2V"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for number, turn in enumerate(turns, 1):
         table.add_row(str(number), *_words(turn), *_figures(turn))
     return table
@@ -123,13 +125,13 @@ def turns_table(turns: Sequence[TurnReport]) -> Table:
 
 def _words(turn: TurnReport) -> tuple[str, str]:
     answer = escape(turn.answer) or (f"[red]{escape(turn.errors[-1])}[/]" if turn.errors else ABSENT)
-    return escape(turn.transcript) or f"[dim]{escape(turn.question)} (no transcript)[/]", answer
+    cut = "" if turn.cut_ms is None else f" [dim](cut in; silence after {turn.cut_ms:.0f} ms)[/]"
+    return (escape(turn.transcript) or f"[dim]{escape(turn.question)} (no transcript)[/]") + cut, answer
 
 
 def _figures(turn: TurnReport) -> tuple[str, str, str]:
     v2v = "[red]no reply[/]" if turn.missed else _figure(turn.v2v_ms)
-    marks = (" early" if turn.early else "") + (" cut" if turn.cut_ms is not None else "")
-    return _figure(turn.endpoint_wait_ms), _figure(turn.ttfa_ms), v2v + marks
+    return _figure(turn.endpoint_wait_ms), _figure(turn.ttfa_ms), v2v + (" early" if turn.early else "")
 
 
 def _figure(value: float | None) -> str:
