@@ -168,8 +168,8 @@ def call(
 ) -> None:
     """Call a server over WebRTC, speak, listen, and measure what a caller feels.
 
-    V2V is measured here, from the last sample of speech to the first audible sample of the reply. The
-    server's own figures stand beside it where it tells them.
+    V2V is measured here, from the last sample of speech to the first audible sample of the reply. The server's own
+    figures stand beside it where it tells them. Without anything to say, it asks the time.
 
     Examples:
 
