@@ -58,8 +58,9 @@ class DeviceBackend:
         Raises:
             BackendError: a model failed.
         """
-        await self._decider.learn()
-        await call(self._library.language, lambda model: model.prefill(prompt_for(()).opening))
+        opening = prompt_for(()).opening
+        reading = call(self._library.language, lambda model: model.prefill(opening))
+        await asyncio.gather(self._decider.learn(), reading)
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[DeviceExchange]:

@@ -36,6 +36,7 @@ async def open_edge(settings: EdgeSettings, *, progress: Callable[[str], None]) 
     try:
         skills = load_skills(settings.device.skills)
         device = DeviceBackend(library=library, skills=skills, settings=settings.device)
+        progress("reading the skills and the prompt")
         await device.prepare()
         yield Edge(settings=settings, hearing=Hearing.from_library(library), backend=Router(device))
     finally:
