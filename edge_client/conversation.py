@@ -123,8 +123,9 @@ class Conversation:
         return item
 
     def previous_id(self, item_id: str) -> str | None:
-        place = self._items.index(self.find(item_id))
-        return self._items[place - 1].id if place else None
+        """The id of the item in front; None for the first item, and for one that was deleted."""
+        pairs = zip(self._items, self._items[1:], strict=False)
+        return next((before.id for before, item in pairs if item.id == item_id), None)
 
     def delete(self, item_id: str) -> None:
         self._items.remove(self.find(item_id))

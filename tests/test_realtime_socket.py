@@ -35,8 +35,8 @@ class Client:
     async def send(self, type_: str, **fields: Any) -> None:
         await self._connection.send(json.dumps({"type": type_, **fields}))
 
-    async def send_text(self, text: str) -> None:
-        await self._connection.send(text)
+    async def send_raw(self, message: str | bytes) -> None:
+        await self._connection.send(message)
 
     async def say(self, samples: Samples) -> None:
         sound = base64.b64encode(float_to_pcm16(samples)).decode()
@@ -264,18 +264,37 @@ async def test_a_second_response_is_refused_by_the_id_of_its_event() -> None:
         ('{"type": "conversation.item.delete", "item_id": "item_x"}', "item_id"),
         ('{"type": "response.create", "response": {"conversation": "none"}}', "response.conversation"),
         ("[" * 100_000, None),
+        ('{"type": "session.update", "session": {"x": ' + '{"x":' * 300 + "1" + "}" * 302, "session"),
+        ('{"type": "input_audio_buffer.append", "audio": "é"}', "audio"),
+        (b"\xff\x00", None),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_done_is_answered_and_the_session_goes_on(
-    message: str, param: str | None
+    message: str | bytes, param: str | None
 ) -> None:
     async with running_edge() as edge, connected(edge) as client:
-        await client.send_text(message)
+        await client.send_raw(message)
         error = (await client.event("error"))["error"]
         assert "expected" in error["message"]
         assert error["param"] == param
         await client.type("still there?")
         await client.event("response.done")
+
+
+async def test_an_item_that_is_deleted_while_it_is_told_leaves_no_response_open() -> None:
+    async def endless(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        while True:
+            yield TextDelta("la ")
+            await asyncio.sleep(0.05)
+
+    async with running_edge(ScriptedBackend(endless)) as edge, connected(edge) as client:
+        await client.type("hello")
+        delta = await client.event("response.output_audio_transcript.delta")
+        await client.send("conversation.item.delete", item_id=delta["item_id"])
+        await client.event("conversation.item.deleted")
+        await client.send("response.cancel")
+        done = await client.event("response.done")
+    assert done["response"]["status"] == "cancelled"
 
 
 async def test_odd_bytes_of_sound_are_refused() -> None:

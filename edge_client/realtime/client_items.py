@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from edge_client.conversation import Item, MessageItem, SpokenText, ToolCallItem, ToolResultItem, new_id
 from edge_client.realtime.client_events import (
@@ -25,7 +24,7 @@ def read_base64(text: str, param: str) -> bytes:
     """
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also where the text is not even ASCII
         raise InvalidRequest(f"expected base64, got text that is not: {error}", param=param) from None
 
 

@@ -131,9 +131,15 @@ class SessionConfig(_Part):
             InvalidRequest: a field that Antiphon acts on has a value it cannot act on.
         """
         try:
-            return SessionConfig.model_validate(merged(self.wire(), changes))
+            config = SessionConfig.model_validate(merged(self.wire(), changes))
+            config.wire()  # what cannot be shown is not taken
         except ValidationError as error:
             raise invalid(error, prefix="session") from None
+        except ValueError as error:
+            raise InvalidRequest(
+                f"expected settings that can be shown, got: {error}", param="session"
+            ) from None
+        return config
 
     def wire(self) -> Json:
         """The object as the protocol shows it."""

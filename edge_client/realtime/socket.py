@@ -77,10 +77,19 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> None:
         return  # the receiving side notices too
 
 
+async def _receive_text(websocket: WebSocket) -> str:
+    """The next message. A binary one is read as text too: what is wrong with it is the protocol's to say."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"])
+    text: str | None = message.get("text")
+    return message["bytes"].decode(errors="replace") if text is None else text
+
+
 async def _receive(websocket: WebSocket, dialogue: Dialogue, outbox: Outbox) -> None:
     try:
         while not outbox.overflowing:
-            dialogue.receive(await websocket.receive_text())
+            dialogue.receive(await _receive_text(websocket))
             await dialogue.session.room()
         await websocket.close(TRY_AGAIN_LATER, "events are not being read")
     except WebSocketDisconnect:
