@@ -38,8 +38,8 @@ class Playout:
         self._paused = False
 
     def begin(self) -> None:
-        """A new reply starts: what was heard is counted from zero again."""
-        self.flush()
+        """A new reply starts: what was heard is counted from zero again. A pause goes on."""
+        self._drop()
         self._heard = 0
         self._underrun = 0
         self._open = True
@@ -86,11 +86,14 @@ class Playout:
 
     def flush(self) -> None:
         """Cut the reply: drop what was not heard, and be ready for the next one."""
+        self._drop()
+        self._open = False
+        self._paused = False
+
+    def _drop(self) -> None:
         self._dropped += self._queued
         self._blocks.clear()
         self._queued = 0
-        self._open = False
-        self._paused = False
 
     @property
     def heard(self) -> int:

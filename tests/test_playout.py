@@ -44,6 +44,16 @@ def test_a_pause_is_silent_and_loses_nothing() -> None:
     assert np.array_equal(playout.read(60), ramp(60, 41))
 
 
+def test_a_reply_that_begins_in_a_pause_waits_for_its_end() -> None:
+    playout = Playout()
+    playout.pause()
+    playout.begin()
+    playout.write(ramp(10))
+    assert not playout.read(10).any()
+    playout.resume()
+    assert np.array_equal(playout.read(10), ramp(10))
+
+
 def test_a_flush_drops_the_rest_and_ends_a_pause() -> None:
     playout = Playout()
     playout.begin()
