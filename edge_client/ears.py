@@ -66,6 +66,7 @@ class Ears:
         self._received = 0
         self._overflowed = 0
         self._filled = 0
+        self._end = 0  # of what came in, as a position of the conversation
         self._stalled = False
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
@@ -90,14 +91,15 @@ class Ears:
             dropped = len(self._inbox.popleft())
             self._waiting -= dropped
             self._overflowed += dropped
+            self._end -= dropped
 
     def _append(self, samples: Samples) -> None:
         self._stalled = False
         self._inbox.append(samples)
         self._waiting += len(samples)
         self._received += len(samples)
-        position = self._received - self._overflowed + self._filled
-        self._arrivals.append((position, asyncio.get_running_loop().time()))
+        self._end += len(samples)
+        self._arrivals.append((self._end, asyncio.get_running_loop().time()))
         self._changed.set()
 
     async def room(self) -> None:
@@ -134,6 +136,7 @@ class Ears:
     def _silence(self) -> Samples:
         self._stalled = True
         self._filled += FRAME_SAMPLES
+        self._end += FRAME_SAMPLES
         return np.zeros(FRAME_SAMPLES, np.float32)
 
     def _take(self, count: int) -> Samples:
@@ -154,7 +157,11 @@ class Ears:
 
     def take_kept(self) -> Samples:
         """In the manual mode: everything heard since the last call, at most the last minute."""
-        return self._take(self._waiting) if self._manual else np.zeros(0, np.float32)
+        if not self._manual:
+            return np.zeros(0, np.float32)
+        self._end -= self._waiting  # it never becomes part of the stream that is judged
+        self._arrivals.clear()
+        return self._take(self._waiting)
 
     @property
     def pre_roll(self) -> list[Samples]:

@@ -113,6 +113,17 @@ async def test_in_the_manual_mode_the_last_minute_is_kept_for_the_asking() -> No
 
 
 @on_virtual_time
+async def test_what_was_taken_does_not_count_as_time_of_the_conversation() -> None:
+    ears = new_ears(mode="manual")
+    ears.hear(tone(5))
+    ears.take_kept()
+    ears.attend(EndpointerSettings(mode="silence"))
+    await asyncio.sleep(1)
+    ears.hear(np.zeros(1000, np.float32))
+    assert ears.arrived_at(ears.endpointer.position + 500) == asyncio.get_running_loop().time()
+
+
+@on_virtual_time
 async def test_other_rules_hold_from_the_next_frame_on() -> None:
     ears = new_ears(mode="manual")
     ears.attend(EndpointerSettings(mode="silence"))
