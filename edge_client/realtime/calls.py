@@ -59,8 +59,12 @@ class Call:
         try:
             async with self._edge.conversation(
                 self.id, mouth=self._mouth, sound="rtp", send=self._send, config=self._config
-            ) as self._dialogue:
-                reason = await self._peer.run()
+            ) as dialogue:
+                self._dialogue = dialogue
+                try:
+                    reason = await self._peer.run()
+                finally:
+                    self._dialogue = None  # what still comes in comes too late
             logger.info("call %s ended: %s", self.id, reason)
         finally:
             await self._peer.close()

@@ -75,7 +75,7 @@ class Dialogue:
         self._sound = sound
         self._turn_taking = turn_taking
         self._session: Session | None = None
-        self._partials: dict[str, str] = {}  # per user item, what was told of its words
+        self._told = ""  # of the words of the turn that is being heard
         self._incoming = IncomingSound(config.audio.input.format)
         self._outgoing = OutgoingSound(config.audio.output.format)
 
@@ -206,6 +206,7 @@ class Dialogue:
     def _tell_user(self, event: UserEvent) -> None:
         match event:
             case UserStarted(item_id=item_id, at_ms=at_ms):
+                self._told = ""
                 self._tell("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=at_ms)
             case UserStopped(item_id=item_id, at_ms=at_ms):
                 self._tell("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=at_ms)
@@ -249,7 +250,6 @@ class Dialogue:
         if self.config.audio.input.transcription is None:
             return
         kind = "conversation.item.input_audio_transcription"
-        told = self._partials.pop(heard.item_id, "")
         if heard.is_final:
             usage = {"type": "duration", "seconds": round(heard.duration_sec, 3)}
             self._tell(
@@ -261,10 +261,10 @@ class Dialogue:
             )
             return
         stable = _stable_part(heard.text)
-        if stable.startswith(told) and stable != told:
-            self._tell(f"{kind}.delta", item_id=heard.item_id, content_index=0, delta=stable[len(told) :])
-            told = stable
-        self._partials[heard.item_id] = told
+        if stable.startswith(self._told) and stable != self._told:
+            delta = stable[len(self._told) :]
+            self._tell(f"{kind}.delta", item_id=heard.item_id, content_index=0, delta=delta)
+            self._told = stable
 
     def _tell_audio(self, audio: ReplyAudio) -> None:
         if self._sound == "events":
