@@ -6,6 +6,7 @@ The edge is the authority. A reply that was cut keeps only the words that were h
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -122,6 +123,10 @@ class Conversation:
             )
         return item
 
+    @property
+    def last_id(self) -> str | None:
+        return self._items[-1].id if self._items else None
+
     def previous_id(self, item_id: str) -> str | None:
         """The id of the item in front; None for the first item, and for one that was deleted."""
         pairs = zip(self._items, self._items[1:], strict=False)
@@ -144,9 +149,15 @@ class Conversation:
         item.heard = min(samples, item.samples)
         item.status = "incomplete"
 
-    def history(self, *, playing: MessageItem | None = None, heard: int = 0) -> tuple[HistoryItem, ...]:
-        """What a backend should know, with the message being played cut to the ``heard`` samples so far."""
-        entries = (_entry(item, heard if item is playing else None) for item in self._items)
+    def history(
+        self, *, heard: Mapping[str, int] | None = None, without: str | None = None
+    ) -> tuple[HistoryItem, ...]:
+        """What a backend should know, but for the item ``without``.
+
+        Messages that are being played are cut to the samples that were ``heard`` so far, by their ids.
+        """
+        heard = heard or {}
+        entries = (_entry(item, heard.get(item.id)) for item in self._items if item.id != without)
         return tuple(entry for entry in entries if entry is not None)
 
 

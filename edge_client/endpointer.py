@@ -203,7 +203,7 @@ class _State(Enum):
 class Endpointer:
     """Follows one caller's turns. Every method that returns signals returns them in the order they happened.
 
-    Set ``replying`` from the first sample of a reply the caller hears until the last, also while it is paused: an onset
+    Set ``replying`` from the decision to reply until the last sample was heard, also while it is paused: an onset
     that begins meanwhile needs ``minimum_interruption_ms`` to become a turn by itself.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from edge_client.conversation import Conversation, MessageItem
+from edge_client.conversation import Conversation
 from edge_client.mouth import Mouth
 from edge_client.reply import Reply, TurnTimes
 from edge_client.session_events import CutReason, Emit
@@ -29,8 +29,10 @@ class LiveTurn:
     task: asyncio.Task[None] | None = None
     started: bool = False  # the caller was told that it is a turn
     doubtful: bool = False  # only its words can tell whether it is one
-    committed: bool = False  # the user's words are part of the conversation
-    released: bool = False  # a reply to it may be spoken
+    words_due: bool = False  # it is part of the conversation, and its words are still to be told
+    requested: bool = False  # the caller asked for the reply, and waits for it to end
+    retired: bool = False  # nobody wants its reply any more
+    reply: Reply | None = None  # from its release on
     end_reason: str | None = None
     fault: str | None = None  # why it cannot be answered
 
@@ -39,11 +41,19 @@ class LiveTurn:
         if self.task:
             self.task.cancel()
 
+    def retire(self) -> None:
+        """Stop the work on its reply; what the user said is still understood."""
+        self.retired = True
+        self.utterance.hush()
+        if not self.words_due:
+            self.drop()
+
 
 class Floor:
     """Serves turns in ``tasks``, and speaks the released ones in their order.
 
-    ``on_reminder`` gets what a reply wants to be said later, ``on_speaking`` whether the caller hears us now.
+    A released turn is answered to its end, whatever happens: each has one reply, and each reply one end.
+    ``on_reminder`` gets what a reply wants to be said later, ``on_replying`` whether a reply is being made or heard.
     """
 
     def __init__(
@@ -55,7 +65,7 @@ class Floor:
         emit: Emit,
         chunk_samples: int,
         tasks: asyncio.TaskGroup,
-        on_speaking: Callable[[bool], None],
+        on_replying: Callable[[bool], None],
         on_reminder: Callable[[Reminder], None],
     ) -> None:
         self._backend = backend
@@ -65,11 +75,13 @@ class Floor:
         self._chunk_samples = chunk_samples
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
-        self._on_speaking = on_speaking
+        self._closed = False
+        self._on_replying = on_replying
         self._on_reminder = on_reminder
         self._lock = asyncio.Lock()  # held by the reply that is being spoken
-        self._reply: Reply | None = None  # that reply
-        self._released: list[LiveTurn] = []  # and not answered to the end yet
+        self._replies: dict[LiveTurn, Reply] = {}  # to released turns; neither heard out nor cut yet
+        self._free = asyncio.Event()
+        self._free.set()
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -78,10 +90,13 @@ class Floor:
         task = self._tasks.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        if self._closed:
+            task.cancel()
         return task
 
     def close(self) -> None:
-        """Stop everything; what runs frees what it holds."""
+        """Stop everything, and what is begun from now on; what runs frees what it holds."""
+        self._closed = True
         for task in list(self._running):
             task.cancel()
 
@@ -106,39 +121,44 @@ class Floor:
         except Exception as fault:
             logger.exception("turn %s could not be served", live.utterance.turn.turn_id)
             live.fault = str(fault) if isinstance(fault, BackendError) else "internal error"
-            self._fail_if_released(live)
+            if live.reply:
+                live.reply.fail(live.fault)
         finally:
-            if live in self._released:
-                self._released.remove(live)
-
-    def _fail_if_released(self, live: LiveTurn) -> None:
-        if live.released and live.fault:
-            self._new_reply(live).fail(live.fault)
+            self._leave(live)
 
     def release(self, live: LiveTurn) -> None:
         """Let the turn's reply be spoken as soon as the floor is free."""
         live.times.decided = asyncio.get_running_loop().time()
-        live.released = True
+        live.reply = self._new_reply(live)
         if live.fault:
-            self._fail_if_released(live)
+            live.reply.fail(live.fault)
         else:
-            self._released.append(live)
+            self._enter(live, live.reply)
             live.utterance.release()
+
+    def _enter(self, live: LiveTurn, reply: Reply) -> None:
+        self._replies[live] = reply
+        self._free.clear()
+        self._on_replying(True)
+
+    def _leave(self, live: LiveTurn) -> None:
+        self._replies.pop(live, None)
+        if not self._replies:
+            self._free.set()
+            self._on_replying(False)
 
     # -- replies -----------------------------------------------------------------------------------------------------
 
     async def _speak(self, live: LiveTurn, events: AsyncGenerator[ReplyEvent]) -> None:
+        reply = live.reply
+        assert reply, "only released turns are spoken"
         async with self._lock:
-            reply = self._reply = self._new_reply(live)
             try:
                 async for event in events:
                     await reply.tell(event)
                 await reply.heard_out()
             except BackendError as error:
                 reply.fail(str(error))
-            finally:
-                self._reply = None
-                self._on_speaking(False)
 
     def _new_reply(self, live: LiveTurn) -> Reply:
         return Reply(
@@ -148,35 +168,33 @@ class Floor:
             conversation=self._conversation,
             mouth=self._mouth,
             emit=self._emit,
-            on_audible=lambda: self._on_speaking(True),
             on_reminder=self._on_reminder,
         )
 
     @property
     def busy(self) -> bool:
         """Whether a reply is being made; one that is only played any more does not count."""
-        made = self._reply.turn if self._reply and self._reply.done else None
-        return any(live.utterance.turn is not made for live in self._released)
+        return any(not reply.done for reply in self._replies.values())
 
     @property
-    def playing(self) -> MessageItem | None:
-        """The message that the caller is hearing."""
-        return self._reply.playing if self._reply else None
+    def taken(self) -> bool:
+        """Whether a reply is being made or played."""
+        return bool(self._replies)
 
-    @property
-    def heard(self) -> int:
-        """Samples of it that were heard so far."""
-        return self._mouth.heard
+    async def free(self) -> None:
+        """Return when the floor is not taken."""
+        await self._free.wait()
+
+    def heard(self) -> dict[str, int]:
+        """By message, how many samples the caller has heard of the replies that are not over."""
+        heard: dict[str, int] = {}
+        for reply in self._replies.values():
+            heard |= reply.heard()
+        return heard
 
     def interrupt(self, reason: CutReason) -> None:
         """Give up the floor: playout, backend and reply end at once; what was heard stays."""
-        if self._reply:
-            self._reply.cut(reason)
-        for live in self._released:
-            live.drop()
-        self._released.clear()
-
-    async def free(self) -> None:
-        """Return when nobody speaks."""
-        async with self._lock:
-            return
+        for live, reply in list(self._replies.items()):
+            reply.cut(reason)
+            live.retire()
+            self._leave(live)

@@ -63,7 +63,8 @@ def _wait_ms(start: float | None, end: float | None) -> float | None:
 class Reply:
     """Turns the events of a released reply into items of the conversation, sound in the mouth, and news for the caller.
 
-    Nothing is announced before the first event that says something, so a turn without words leaves no empty reply.
+    Nothing is announced before the first event that says something or the end, so a turn that is dropped because it
+    has no words leaves no empty reply. After the end nothing is told any more.
     """
 
     def __init__(
@@ -75,7 +76,6 @@ class Reply:
         conversation: Conversation,
         mouth: Mouth,
         emit: Emit,
-        on_audible: Callable[[], None],
         on_reminder: Callable[[Reminder], None],
     ) -> None:
         self.id = new_id("resp")
@@ -86,12 +86,11 @@ class Reply:
         self._conversation = conversation
         self._mouth = mouth
         self._emit = emit
-        self._on_audible = on_audible
         self._on_reminder = on_reminder
         self._started = False
         self._items: list[Item] = []
         self._message: MessageItem | None = None  # the one being told
-        self._spoken: MessageItem | None = None  # the one being played
+        self._spoken: list[MessageItem] = []  # those with sound, in the order they are played
         self._placement: Placement | None = None
         self._end = ReplyEnd()
         self._playing = False
@@ -101,6 +100,8 @@ class Reply:
 
     async def tell(self, event: ReplyEvent) -> None:
         """Pass on one event; waits while the mouth has no room."""
+        if self.done:
+            return
         match event:
             case Placement():
                 self._placement = event
@@ -123,10 +124,11 @@ class Reply:
         self._emit(ReplyText(self.id, self._index, message, text))
 
     async def _tell_audio(self, chunk: AudioChunk) -> None:
+        if not len(chunk.samples):
+            return
         message = self._open_message()
         if not self._playing:
             self._playing = True
-            self._spoken = message
             self._mouth.begin(self._announce_audio)
         message.samples += len(chunk.samples)
         self._emit(ReplyAudio(self.id, self._index, message, chunk.samples))
@@ -136,7 +138,6 @@ class Reply:
     def _announce_audio(self) -> None:
         self._times.first_audio = asyncio.get_running_loop().time()
         self._audible.set()
-        self._on_audible()
         self._emit(PlayoutStarted(self.id))
 
     def _tell_tool_call(self, call: ToolCall) -> None:
@@ -157,8 +158,10 @@ class Reply:
         """Return when everything was played."""
         if self._playing:
             await self._mouth.silent()
+        if self._playing:  # still: a cut has told its own end
             self._playing = False
             self._emit(PlayoutStopped(self.id))
+        self._spoken.clear()
 
     # -- the other endings -------------------------------------------------------------------------------------------
 
@@ -173,22 +176,30 @@ class Reply:
         self._finish("failed", error=message)
 
     def _silence(self) -> None:
-        if not self._playing:
-            return
-        self._playing = False
-        heard = self._mouth.heard
-        self._mouth.flush()
-        self._emit(PlayoutCleared(self.id))
-        if self._spoken and heard < self._spoken.samples:
-            self._spoken.heard = heard
-            self._emit(ItemTruncated(self._spoken.id, heard * 1000 // REPLY_SAMPLE_RATE))
+        heard = self.heard()
+        if self._playing:
+            self._playing = False
+            self._mouth.flush()
+            self._emit(PlayoutCleared(self.id))
+        for message in self._spoken:
+            if heard[message.id] < message.samples or message is self._message:
+                self._truncate(message, heard[message.id])
+        self._spoken.clear()
+
+    def _truncate(self, message: MessageItem, heard: int) -> None:
+        message.heard = heard
+        self._emit(ItemTruncated(message.id, heard * 1000 // REPLY_SAMPLE_RATE))
+
+    def heard(self) -> dict[str, int]:
+        """How many samples the caller has heard of each spoken message; none when the reply was heard out or cut."""
+        left = self._mouth.heard if self._playing else 0
+        shares: dict[str, int] = {}
+        for message in self._spoken:
+            shares[message.id] = min(left, message.samples)
+            left -= shares[message.id]
+        return shares
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
-
-    @property
-    def playing(self) -> MessageItem | None:
-        """The message the caller is hearing."""
-        return self._spoken if self._playing else None
 
     @property
     def _index(self) -> int:
@@ -210,6 +221,8 @@ class Reply:
                 id=new_id("item"), role="assistant", medium=self.turn.modality, status="in_progress"
             )
             self._add(self._message)
+            if self.turn.modality == "audio":
+                self._spoken.append(self._message)
             self._emit(ReplyItemStarted(self.id, self._index, self._message))
         return self._message
 

@@ -7,9 +7,10 @@ happens is told as `SessionEvent`s. Everything runs on one event loop; only mode
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from edge_client.backchannel import is_backchannel
@@ -31,6 +32,8 @@ from edge_client.mouth import Mouth
 from edge_client.session_events import Emit, UserCommitted, UserHeard, UserStarted, UserStopped
 from routing.errors import InvalidRequest
 from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Reminder, Samples, Tool, Turn
+
+logger = logging.getLogger(__name__)
 
 
 class TurnEndJudge(Protocol):
@@ -87,7 +90,7 @@ class Session:
             emit=parts.emit,
             chunk_samples=parts.chunk_ms * SPEECH_SAMPLE_RATE // 1000,
             tasks=tasks,
-            on_speaking=self._note_speaking,
+            on_replying=self._note_replying,
             on_reminder=self._note_reminder,
         )
         self._heard: LiveTurn | None = None
@@ -147,7 +150,8 @@ class Session:
     # -- a spoken turn, signal by signal -----------------------------------------------------------------------------
 
     def _open_turn(self) -> None:
-        self._mouth.pause()
+        if self.options.interrupt_response:
+            self._mouth.pause()
         self._quiet.clear()
         self._heard = self._new_turn()
         for frame in self._ears.pre_roll:
@@ -180,7 +184,12 @@ class Session:
             self._judgement = self._floor.spawn(self._judge_pause(turn.utterance.audio))
 
     async def _judge_pause(self, audio: Samples) -> None:
-        self._ears.endpointer.score_audio(await self._judge.completeness(audio))
+        try:
+            completeness = await self._judge.completeness(audio)
+        except Exception:  # the pause then lasts as long as one that nobody judged
+            logger.exception("the end of a turn could not be judged")
+        else:
+            self._ears.endpointer.score_audio(completeness)
 
     def _forget_judgement(self) -> None:
         if self._judgement:
@@ -209,18 +218,18 @@ class Session:
 
     def _hold(self, turn: LiveTurn) -> None:
         if self._waiting:
-            self._waiting.drop()
+            self._waiting.retire()
         self._waiting = turn
 
     # -- what is understood ------------------------------------------------------------------------------------------
 
     def _note_words(self, turn: LiveTurn, heard: Heard) -> None:
-        if turn.committed and heard.is_final:
+        if turn.words_due and heard.is_final:
             self._tell_words(turn, heard)
         elif turn is self._heard and heard.is_final:
             self._weigh(turn, heard)
         elif turn is self._heard and turn.started:
-            self._emit(UserHeard(turn.item_id, heard.text, False, _duration(turn)))
+            self._emit(UserHeard(turn.item_id, heard.text, False, turn.utterance.duration_sec))
 
     def _weigh(self, turn: LiveTurn, heard: Heard) -> None:
         """Let the words speak on whether the turn is one, and whether it is over."""
@@ -234,39 +243,53 @@ class Session:
     def _commit(self, turn: LiveTurn) -> None:
         item = MessageItem(id=turn.item_id, role="user", medium="audio")
         self.conversation.add(item)
-        turn.committed = True
+        turn.words_due = True
         self._emit(UserCommitted(item, self.conversation.previous_id(item.id)))
         if turn.utterance.heard:
             self._tell_words(turn, turn.utterance.heard)
 
     def _tell_words(self, turn: LiveTurn, heard: Heard) -> None:
+        turn.words_due = False
         item = self.conversation.get(turn.item_id)
         if isinstance(item, MessageItem):  # unless the caller has deleted it meanwhile
             item.pieces = [SpokenText(heard.text)]
-        self._emit(UserHeard(turn.item_id, heard.text, True, _duration(turn)))
-        if not heard.text:
-            turn.drop()  # nothing was said: nothing to answer
+        self._emit(UserHeard(turn.item_id, heard.text, True, turn.utterance.duration_sec))
+        if turn.retired or not (heard.text or turn.requested):
+            self._forget(turn)
+
+    def _forget(self, turn: LiveTurn) -> None:
+        """There is nothing to answer."""
+        turn.drop()
+        if turn is self._waiting:
+            self._waiting = None
 
     # -- new turns ---------------------------------------------------------------------------------------------------
 
     def _new_turn(self, *, item_id: str | None = None, **changes: Any) -> LiveTurn:
+        """``changes`` are fields of `Turn`. The question is not part of the history, if its item is there already."""
         turn = Turn(
             session_id=self.id,
             turn_id=new_id("turn"),
             index=self._turns,
-            history=self.conversation.history(playing=self._floor.playing, heard=self._floor.heard),
-            instructions=self.options.instructions,
-            tools=self.options.tools,
-            tool_choice=self.options.tool_choice,
-            modality=self.options.modality,
+            history=self.conversation.history(heard=self._floor.heard(), without=item_id),
+            **(self._wishes | changes),
         )
         self._turns += 1
-        return self._floor.open(
-            replace(turn, **changes), item_id=item_id or new_id("item"), on_heard=self._note_words
-        )
+        return self._floor.open(turn, item_id=item_id or new_id("item"), on_heard=self._note_words)
 
-    def _note_speaking(self, speaking: bool) -> None:
-        self._ears.endpointer.replying = speaking
+    @property
+    def _wishes(self) -> dict[str, Any]:
+        """What the caller wants of replies now, as fields of `Turn`."""
+        options = self.options
+        return {
+            "instructions": options.instructions,
+            "tools": options.tools,
+            "tool_choice": options.tool_choice,
+            "modality": options.modality,
+        }
+
+    def _note_replying(self, replying: bool) -> None:
+        self._ears.endpointer.replying = replying
 
     # -- what the caller may ask -------------------------------------------------------------------------------------
 
@@ -301,11 +324,19 @@ class Session:
         return bool(len(audio))
 
     def take_recording(self, samples: Samples, *, item_id: str | None = None) -> None:
-        """Take a whole turn of the user at once (16 kHz); it is answered on request."""
+        """Take a whole turn of the user at once (16 kHz); it is answered on request.
+
+        Raises:
+            InvalidRequest: there is an item with this id already.
+        """
         turn = self._new_turn(item_id=item_id)
         turn.utterance.feed(samples)
         turn.utterance.begin()
-        self._commit(turn)
+        try:
+            self._commit(turn)
+        except InvalidRequest:
+            turn.drop()
+            raise
         self._hold(turn)
 
     def clear_audio(self) -> None:
@@ -325,21 +356,28 @@ class Session:
                 code="conversation_already_has_active_response",
             )
         waiting, self._waiting = self._waiting, None
-        if waiting and not changes:
-            self._floor.release(waiting)
-        elif waiting:
-            self._floor.spawn(self._answer_anew(waiting, changes))
-        else:
-            self._answer(**changes)
+        if waiting and not self._fits(waiting, changes):
+            waiting = self._ask_again(waiting, changes)
+        self._answer(waiting or self._new_turn(**changes))
 
-    async def _answer_anew(self, waiting: LiveTurn, changes: dict[str, Any]) -> None:
-        """The reply begun on speculation does not fit the request: keep the words, answer them afresh."""
-        await waiting.utterance.understood()
+    def _fits(self, waiting: LiveTurn, changes: dict[str, Any]) -> bool:
+        """Whether the reply that was begun for a turn knows all it should know now."""
+        turn = waiting.utterance.turn
+        wishes = self._wishes | changes
+        news = self.conversation.last_id != waiting.item_id
+        return not news and all(getattr(turn, name) == wish for name, wish in wishes.items())
+
+    def _ask_again(self, waiting: LiveTurn, changes: dict[str, Any]) -> LiveTurn:
+        """A fresh exchange about the same sound."""
         waiting.drop()
-        self._answer(**changes)
+        turn = self._new_turn(item_id=waiting.item_id, **changes)
+        turn.times, turn.end_reason, turn.words_due = waiting.times, waiting.end_reason, waiting.words_due
+        turn.utterance.feed(waiting.utterance.audio)
+        return turn
 
-    def _answer(self, **changes: Any) -> None:
-        self._floor.release(self._new_turn(**changes))
+    def _answer(self, turn: LiveTurn) -> None:
+        turn.requested = True
+        self._floor.release(turn)
 
     def cancel_reply(self) -> None:
         """Stop the reply that is being given.
@@ -364,17 +402,14 @@ class Session:
 
     async def _remind(self, reminder: Reminder) -> None:
         await asyncio.sleep(reminder.delay_sec)
-        await self._quiet.wait()
-        await self._floor.free()
-        self._answer(script=reminder.text)
+        while self._heard or self._floor.taken:
+            await self._quiet.wait()
+            await self._floor.free()
+        self._answer(self._new_turn(script=reminder.text))
 
 
 def _milliseconds(position: int) -> int:
     return position * 1000 // SPEECH_SAMPLE_RATE
-
-
-def _duration(turn: LiveTurn) -> float:
-    return len(turn.utterance.audio) / SPEECH_SAMPLE_RATE
 
 
 @asynccontextmanager

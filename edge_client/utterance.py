@@ -50,18 +50,21 @@ class Utterance:
         self._on_heard = on_heard
         self._speak = speak
         self._frames: list[Samples] = []
+        self._samples = 0
         self._unsent: Samples = np.zeros(0, np.float32)
         self._exchange: Exchange | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._speaking: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
-        self._understood = asyncio.Event()
         self._released = asyncio.Event()
+        self._hushed = False
 
     # -- while the user speaks ---------------------------------------------------------------------------------------
 
     def feed(self, frame: Samples) -> None:
         """Take the next samples (16 kHz); they go on in chunks."""
         self._frames.append(frame)
+        self._samples += len(frame)
         self._unsent = np.concatenate([self._unsent, frame])
         self._send(len(self._unsent) // self._chunk_samples * self._chunk_samples)
 
@@ -78,6 +81,10 @@ class Utterance:
         """Everything fed so far, mono 16 kHz."""
         return np.concatenate(self._frames) if self._frames else np.zeros(0, np.float32)
 
+    @property
+    def duration_sec(self) -> float:
+        return self._samples / SPEECH_SAMPLE_RATE
+
     # -- the reply ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -85,21 +92,12 @@ class Utterance:
         self._send(len(self._unsent))
         self._asked.set()
 
-    @property
-    def begun(self) -> bool:
-        return self._asked.is_set()
-
     def roll_back(self) -> None:
         """The user went on: forget the reply that was begun."""
         self._asked.clear()
         self.heard = None
-        self._understood.clear()
         if self._attempt:
             self._attempt.cancel()
-
-    async def understood(self) -> None:
-        """Return when the open reply has found the user's final words, or has ended without."""
-        await self._understood.wait()
 
     def release(self) -> None:
         """The turn is over: let the reply be spoken."""
@@ -107,6 +105,13 @@ class Utterance:
         self._released.set()
         if self._exchange:
             self._exchange.commit()
+
+    def hush(self) -> None:
+        """Speak no further. The backend goes on, for the user's words may still be missing; cancelling ends that."""
+        self._hushed = True
+        self._released.set()
+        if self._speaking:
+            self._speaking.cancel()
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
@@ -135,8 +140,12 @@ class Utterance:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(exchange, held))
             await self._released.wait()
-            async with aclosing(_until_end(held)) as events:
-                await self._speak(events)
+            if not self._hushed:
+                self._speaking = tasks.create_task(self._tell(held))
+
+    async def _tell(self, held: asyncio.Queue[ReplyEvent | BackendError]) -> None:
+        async with aclosing(_until_end(held)) as events:
+            await self._speak(events)
 
     async def _read(self, exchange: Exchange, held: asyncio.Queue[ReplyEvent | BackendError]) -> None:
         try:
@@ -146,18 +155,16 @@ class Utterance:
                         self._note(event)
                     else:
                         await held.put(event)
+            await held.put(BackendError("the reply has no end"))  # read by nobody if it has
         except BackendError as error:
             await held.put(error)  # raised where the reply is spoken; a speculation that failed costs nothing
         except Exception:
             logger.exception("backend %s broke its promise", self._backend.name)
             await held.put(BackendError("internal error"))
-        finally:
-            self._understood.set()
 
     def _note(self, heard: Heard) -> None:
         if heard.is_final:
             self.heard = heard
-            self._understood.set()
         self._on_heard(heard)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,7 @@ from routing.turns import (
     ToolResult,
     Turn,
 )
-from tests.scripted import ScriptedBackend, ScriptedJudge, say
+from tests.scripted import ScriptedBackend, ScriptedJudge, say, tone
 from tests.stage import on_stage
 from tests.virtual_time import on_virtual_time
 
@@ -332,10 +333,52 @@ async def test_without_interruption_two_replies_follow_each_other_and_one_clear_
         assert len(stage.got(ReplyDone)) == 1
         stage.session.silence()
         await stage.pause(3.0)
-    assert len(stage.got(ReplyDone)) == 1
+    assert [done.status for done in stage.got(ReplyDone)] == ["completed", "cancelled"]
     assert len(stage.got(PlayoutCleared)) == 1
     assert stage.loud_sec < 2.6
     assert all(exchange.closed for exchange in backend.exchanges)
+
+
+@on_virtual_time
+async def test_a_judge_that_fails_costs_the_turn_nothing_but_time() -> None:
+    class Failing(ScriptedJudge):
+        async def completeness(self, samples: Samples) -> float:
+            raise ValueError("no such sound")
+
+    async with on_stage(judge=Failing()) as stage:
+        await stage.speak(0.6)
+        await stage.pause(4)
+    assert [done.status for done in stage.got(ReplyDone)] == ["completed"]
+
+
+@on_virtual_time
+async def test_what_came_in_after_the_turn_is_known_to_the_reply_that_is_asked_for() -> None:
+    async def echo(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("question", is_final=True)
+        yield TextDelta(f"{turn.instructions}, {turn.history}")
+        yield ReplyEnd()
+
+    async with on_stage(ScriptedBackend(echo), create_response=False) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+        note = MessageItem(id="note", role="system", medium="text", pieces=[SpokenText("It rains.")])
+        stage.session.conversation.add(note)
+        stage.session.configure(replace(stage.session.options, instructions="be brief"))
+        stage.session.create_reply()
+        await stage.pause(1)
+    known = (Message("system", "It rains."),)
+    assert [text.delta for text in stage.got(ReplyText)] == [f"be brief, {known}"]
+    assert len(stage.got(UserHeard)) == 1
+
+
+@on_virtual_time
+async def test_a_recording_under_a_known_id_leaves_no_turn_open() -> None:
+    async with on_stage() as stage:
+        stage.session.take_recording(tone(0.5), item_id="item_1")
+        with pytest.raises(InvalidRequest, match="item_1"):
+            stage.session.take_recording(tone(0.5), item_id="item_1")
+        await stage.pause(1)
+        assert [exchange.closed for exchange in stage.backend.exchanges] == [False]
 
 
 @on_virtual_time
