@@ -44,6 +44,8 @@ class SmolLM2:
 
     def __init__(self, path: Path) -> None:
         self._server: xllamacpp.Server | None = _start_server(path)
+        # The runtime starts on its own time, and a close that overtook its start would wait for ever.
+        self.prefill("\n")
 
     def generate(
         self,
