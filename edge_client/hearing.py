@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edge_client.attention import TurnEndJudge
 from edge_client.ears import Ears, VoiceDetector
 from edge_client.endpointer import EndpointerSettings
 from edge_client.models.thread import ModelThread
-from edge_client.session import TurnEndJudge
 from routing.turns import Samples
 
 if TYPE_CHECKING:

@@ -7,52 +7,20 @@ happens is told as `SessionEvent`s. Everything runs on one event loop; only mode
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from edge_client.backchannel import is_backchannel
+from edge_client.attention import Attention, TurnEndJudge
 from edge_client.conversation import Conversation, MessageItem, SpokenText, new_id
-from edge_client.ears import Ears, HeardFrame
-from edge_client.endpointer import (
-    EndpointerSettings,
-    EndpointSignal,
-    SpeechDoubtful,
-    SpeechDropped,
-    SpeechOnset,
-    SpeechPaused,
-    SpeechResumed,
-    SpeechStarted,
-    TurnEnded,
-)
+from edge_client.ears import Ears
 from edge_client.floor import Floor, LiveTurn
 from edge_client.mouth import Mouth
-from edge_client.session_events import Emit, UserCommitted, UserHeard, UserStarted, UserStopped
+from edge_client.session_events import Emit, UserCommitted, UserHeard
+from edge_client.session_options import SessionOptions
 from routing.errors import InvalidRequest
-from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Reminder, Samples, Tool, Turn
-
-logger = logging.getLogger(__name__)
-
-
-class TurnEndJudge(Protocol):
-    """Says how complete a turn sounds, from its samples at 16 kHz."""
-
-    async def completeness(self, samples: Samples) -> float: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """What the caller may set, at any time. The endpointer's mode "manual" is push-to-talk."""
-
-    endpointer: EndpointerSettings
-    instructions: str = ""
-    tools: tuple[Tool, ...] = ()
-    tool_choice: str = "auto"
-    modality: Literal["audio", "text"] = "audio"
-    create_response: bool = True  # answer at the end of a turn without being asked
-    interrupt_response: bool = True  # stop speaking when the caller begins
+from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Reminder, Samples, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +38,8 @@ class SessionParts:
 class Session:
     """Made by `open_session`. Methods are called on the event loop and do not wait, but for the coroutines.
 
-    At any time one turn may be heard (`_heard`), and one that is over may wait to be answered on request (`_waiting`).
+    The `Attention` hears the caller's turns, the `Floor` answers them; the session keeps the conversation between the
+    two, and a turn that is over and waits to be answered on request.
     """
 
     def __init__(
@@ -80,8 +49,6 @@ class Session:
         self.conversation = Conversation()
         self.options = options
         self._ears = parts.ears
-        self._judge = parts.judge
-        self._mouth = parts.mouth
         self._emit = parts.emit
         self._floor = Floor(
             backend=parts.backend,
@@ -93,13 +60,19 @@ class Session:
             on_replying=self._note_replying,
             on_reminder=self._note_reminder,
         )
-        self._heard: LiveTurn | None = None
+        self._attention = Attention(
+            ears=parts.ears,
+            judge=parts.judge,
+            mouth=parts.mouth,
+            floor=self._floor,
+            emit=parts.emit,
+            options=lambda: self.options,
+            new_turn=self._new_turn,
+            on_turn=self._take_turn,
+        )
         self._waiting: LiveTurn | None = None
-        self._judgement: asyncio.Task[None] | None = None
-        self._quiet = asyncio.Event()  # set while no turn is heard
-        self._quiet.set()
         self._turns = 0
-        self._floor.spawn(self._listen())
+        self._floor.spawn(self._attention.listen())
 
     def close(self) -> None:
         """Stop everything."""
@@ -115,101 +88,9 @@ class Session:
         """Return when more audio may come; for senders faster than real time."""
         await self._ears.room()
 
-    async def _listen(self) -> None:
-        async with aclosing(self._ears.frames()) as frames:
-            async for frame in frames:
-                self._attend(frame)
+    # -- turns that are over -----------------------------------------------------------------------------------------
 
-    def _attend(self, frame: HeardFrame) -> None:
-        if self._heard:
-            self._heard.utterance.feed(frame.samples)
-        self._follow(frame.signals)
-
-    def _follow(self, signals: Sequence[EndpointSignal]) -> None:
-        for signal in signals:
-            self._react(signal)
-
-    def _react(self, signal: EndpointSignal) -> None:
-        match signal, self._heard:
-            case SpeechOnset(), _:
-                self._open_turn()
-            case SpeechDropped(), turn:
-                self._drop_turn(turn)
-            case SpeechDoubtful(), LiveTurn() as turn:
-                turn.doubtful = True
-                turn.utterance.begin()
-            case SpeechStarted(at=at), LiveTurn() as turn:
-                self._start_turn(turn, at)
-            case SpeechPaused(), LiveTurn() as turn:
-                self._pause_turn(turn)
-            case SpeechResumed(), LiveTurn() as turn:
-                self._resume_turn(turn)
-            case TurnEnded(), LiveTurn() as turn:
-                self._end_turn(turn, signal)
-
-    # -- a spoken turn, signal by signal -----------------------------------------------------------------------------
-
-    def _open_turn(self) -> None:
-        if self.options.interrupt_response:
-            self._mouth.pause()
-        self._quiet.clear()
-        self._heard = self._new_turn()
-        for frame in self._ears.pre_roll:
-            self._heard.utterance.feed(frame)
-
-    def _drop_turn(self, turn: LiveTurn | None) -> None:
-        self._leave_turn()
-        self._mouth.resume()
-        if turn:
-            turn.drop()
-        if turn and turn.started:
-            self._emit(UserStopped(turn.item_id, _milliseconds(self._ears.endpointer.position)))
-
-    def _leave_turn(self) -> None:
-        self._heard = None
-        self._forget_judgement()
-        self._quiet.set()
-
-    def _start_turn(self, turn: LiveTurn, at: int) -> None:
-        turn.started = True
-        turn.doubtful = False
-        self._emit(UserStarted(turn.item_id, _milliseconds(at)))
-        if self.options.interrupt_response:
-            self._floor.interrupt("turn_detected")
-        self._mouth.resume()
-
-    def _pause_turn(self, turn: LiveTurn) -> None:
-        turn.utterance.begin()
-        if self.options.endpointer.mode == "semantic":
-            self._judgement = self._floor.spawn(self._judge_pause(turn.utterance.audio))
-
-    async def _judge_pause(self, audio: Samples) -> None:
-        try:
-            completeness = await self._judge.completeness(audio)
-        except Exception:  # the pause then lasts as long as one that nobody judged
-            logger.exception("the end of a turn could not be judged")
-        else:
-            self._ears.endpointer.score_audio(completeness)
-
-    def _forget_judgement(self) -> None:
-        if self._judgement:
-            self._judgement.cancel()
-            self._judgement = None
-
-    def _resume_turn(self, turn: LiveTurn) -> None:
-        self._forget_judgement()
-        turn.doubtful = False
-        turn.utterance.roll_back()
-
-    def _end_turn(self, turn: LiveTurn, end: TurnEnded) -> None:
-        heard = turn.utterance.heard
-        if heard and not heard.text:
-            self._drop_turn(turn)  # it sounded like speech, but nobody said a word
-            return
-        self._leave_turn()
-        turn.end_reason = end.reason
-        turn.times.speech_end = self._ears.arrived_at(end.speech_end)
-        self._emit(UserStopped(turn.item_id, _milliseconds(end.at)))
+    def _take_turn(self, turn: LiveTurn) -> None:
         self._commit(turn)
         if self.options.create_response:
             self._floor.release(turn)
@@ -221,24 +102,11 @@ class Session:
             self._waiting.retire()
         self._waiting = turn
 
-    # -- what is understood ------------------------------------------------------------------------------------------
-
     def _note_words(self, turn: LiveTurn, heard: Heard) -> None:
         if turn.words_due and heard.is_final:
             self._tell_words(turn, heard)
-        elif turn is self._heard and heard.is_final:
-            self._weigh(turn, heard)
-        elif turn is self._heard and turn.started:
-            self._emit(UserHeard(turn.item_id, heard.text, False, turn.utterance.duration_sec))
-
-    def _weigh(self, turn: LiveTurn, heard: Heard) -> None:
-        """Let the words speak on whether the turn is one, and whether it is over."""
-        endpointer = self._ears.endpointer
-        if heard.end_of_sentence is not None:
-            endpointer.score_text(heard.end_of_sentence)
-        if turn.doubtful:
-            real = heard.text and not is_backchannel(heard.text)
-            self._follow(endpointer.confirm() if real else endpointer.reject())
+        else:
+            self._attention.note_words(turn, heard)
 
     def _commit(self, turn: LiveTurn) -> None:
         item = MessageItem(id=turn.item_id, role="user", medium="audio")
@@ -306,16 +174,11 @@ class Session:
         Raises:
             InvalidRequest: nothing was heard since the last turn.
         """
-        committed = self._commit_kept() if self.options.endpointer.mode == "manual" else self._commit_heard()
-        if not committed:
+        manual = self.options.endpointer.mode == "manual"
+        if not (self._commit_kept() if manual else self._attention.commit()):
             raise InvalidRequest(
                 "expected speech in the input audio buffer, got none", code="input_audio_buffer_commit_empty"
             )
-
-    def _commit_heard(self) -> bool:
-        signals = self._ears.endpointer.commit()
-        self._follow(signals)
-        return bool(signals)
 
     def _commit_kept(self) -> bool:
         audio = self._ears.take_kept()
@@ -342,7 +205,7 @@ class Session:
     def clear_audio(self) -> None:
         """Forget what the user is saying."""
         self._ears.take_kept()
-        self._follow(self._ears.endpointer.clear())
+        self._attention.clear()
 
     def create_reply(self, **changes: Any) -> None:
         """Answer the turn that waits, or else the end of the conversation. ``changes`` are fields of `Turn`.
@@ -402,14 +265,10 @@ class Session:
 
     async def _remind(self, reminder: Reminder) -> None:
         await asyncio.sleep(reminder.delay_sec)
-        while self._heard or self._floor.taken:
-            await self._quiet.wait()
+        while self._attention.taken or self._floor.taken:
+            await self._attention.quiet()
             await self._floor.free()
         self._answer(self._new_turn(script=reminder.text))
-
-
-def _milliseconds(position: int) -> int:
-    return position * 1000 // SPEECH_SAMPLE_RATE
 
 
 @asynccontextmanager

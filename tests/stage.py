@@ -12,8 +12,9 @@ import numpy as np
 from edge_client.ears import Ears
 from edge_client.endpointer import EndpointerSettings
 from edge_client.mouth import PacedMouth
-from edge_client.session import Session, SessionOptions, SessionParts, open_session
+from edge_client.session import Session, SessionParts, open_session
 from edge_client.session_events import SessionEvent
+from edge_client.session_options import SessionOptions
 from routing.router import Router
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge, tone

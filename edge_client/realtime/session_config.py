@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from edge_client.endpointer import EndpointerSettings
-from edge_client.session import SessionOptions
+from edge_client.session_options import SessionOptions
 from routing.errors import InvalidRequest
 from routing.turns import Tool
 
