@@ -23,6 +23,7 @@ from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, AudioChunk, Sam
 
 WORD_SAMPLES = SPEECH_SAMPLE_RATE * 320 // 1000
 CHUNK_SAMPLES = SPEECH_SAMPLE_RATE * 80 // 1000
+MOST_WORDS = 4096
 PATIENCE_SEC = 5  # nothing scripted takes longer, unless it hangs
 
 _VOCABULARY: list[str] = [""]  # a word is spelled by its place, as loudness; 0 is silence
@@ -75,14 +76,15 @@ class WordCounter(Faulty):
     """MiniLM's stand-in: sentences are alike as far as they share words."""
 
     embedded: list[str] = field(default_factory=list)
+    columns: dict[str, int] = field(default_factory=dict)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self._check()
         self.embedded += texts
-        counts = np.zeros((len(texts), 4096), np.float32)
+        counts = np.zeros((len(texts), MOST_WORDS), np.float32)
         for row, text in enumerate(texts):
             for word in re.findall(r"[a-z0-9']+", text):
-                counts[row, hash(word) % 4096] = 1
+                counts[row, self.columns.setdefault(word, len(self.columns))] = 1
         lengths = np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-6)
         return (counts / lengths).astype(np.float32)
 

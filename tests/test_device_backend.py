@@ -140,9 +140,18 @@ async def test_the_end_of_the_sentence_is_judged_on_the_prompt_that_the_reply_go
     models: ScriptedModels, backend: DeviceBackend
 ) -> None:
     history = (Message("user", "Hi."), Message("assistant", "Hello!"))
-    await answered(backend, turn(*history), "Why is the sea so salty?")
-    assert models.writer.judged[0].endswith("User: hi\nAssistant: Hello!\nUser: why is the sea so salty")
+    await answered(backend, turn(*history), "Why is that?")
+    assert models.writer.judged[0].endswith("User: hi\nAssistant: Hello!\nUser: why is that")
     assert models.writer.prompts == [f"{models.writer.judged[0]}\nAssistant:"]
+
+
+async def test_a_sentence_that_a_skill_was_made_for_is_known_to_be_complete(
+    models: ScriptedModels, backend: DeviceBackend
+) -> None:
+    models.writer.completeness = 0.01
+    for said, judged in (("What can you do?", 0.9), ("What can you", 0.01), ("Hello!", 0.01)):
+        events = await answered(backend, turn(), said)
+        assert events[0] == Heard(said, is_final=True, end_of_sentence=judged)
 
 
 async def test_words_are_told_while_they_are_said_and_read_ahead(
@@ -183,10 +192,10 @@ async def test_a_model_that_is_busy_for_long_is_not_waited_for_with_the_words(
 ) -> None:
     monkeypatch.setattr(exchange, "JUDGE_PATIENCE_SEC", 0.01)
     models.writer.pen.clear()
-    async with opened(backend, turn(), "What time is it?") as one:
+    async with opened(backend, turn(), "What is five plus three?") as one:
         events = [event async for event in one.reply()]
-    assert events[0] == Heard("What time is it?", is_final=True, end_of_sentence=None)
-    assert text_of(events) == "It's 3:45 PM."
+    assert events[0] == Heard("What is five plus three?", is_final=True, end_of_sentence=None)
+    assert text_of(events) == "5 plus 3 is 8."
 
 
 # -- speculation -------------------------------------------------------------------------------------------------------
@@ -485,13 +494,13 @@ async def test_an_error_of_the_caller_comes_through_as_it_is(backend: DeviceBack
 
 async def test_sessions_do_not_hear_each_other(models: ScriptedModels, backend: DeviceBackend) -> None:
     topics = ("rivers", "mountains", "deserts", "forests")
-    models.writer.replies = {f"User: i like {topic} a lot": f" I like {topic} too." for topic in topics}
+    models.writer.replies = {f"User: i like my {topic} a lot": f" I like {topic} too." for topic in topics}
     partials: dict[str, list[str]] = {topic: [] for topic in topics}
 
     async def converse(topic: str) -> list[ReplyEvent]:
         asked = turn(Message("user", f"My {topic}."), Message("assistant", f"Your {topic}."))
         async with backend.open(asked, on_heard=lambda heard: partials[topic].append(heard.text)) as one:
-            for chunk in chunks(spoken(f"I like {topic} a lot")):
+            for chunk in chunks(spoken(f"I like my {topic} a lot")):
                 one.feed(chunk)
                 await asyncio.sleep(0.001)
             one.commit()
@@ -499,9 +508,9 @@ async def test_sessions_do_not_hear_each_other(models: ScriptedModels, backend: 
 
     replies = await asyncio.gather(*map(converse, topics))
     for topic, events in zip(topics, replies, strict=True):
-        assert events[0] == Heard(f"I like {topic} a lot", is_final=True, end_of_sentence=0.9)
+        assert events[0] == Heard(f"I like my {topic} a lot", is_final=True, end_of_sentence=0.9)
         assert text_of(events) == f"I like {topic} too."
-        assert all(f"I like {topic} a lot".startswith(partial) for partial in partials[topic])
+        assert all(f"I like my {topic} a lot".startswith(partial) for partial in partials[topic])
     for prompt in models.writer.prompts:
         assert sum(f"Your {topic}." in prompt for topic in topics) == 1
 
@@ -522,6 +531,6 @@ async def test_preparing_reads_the_skills_and_the_prompt(
 ) -> None:
     await backend.prepare()
     assert "what time is it" in models.counter.embedded
-    assert models.writer.prefilled[0].endswith("winter.\n")
+    assert [prompt[-8:] for prompt in models.writer.prefilled] == ['t milk"\n', " winter.\n"[-8:]]
     await backend.prepare()
     assert len(models.counter.embedded) == len(set(models.counter.embedded))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.device.prompt import HISTORY_CHARACTERS, plain, prompt_for
+from edge_client.device.prompt import HISTORY_CHARACTERS, HISTORY_LINES, plain, prompt_for
 from routing.turns import HistoryItem, Message, ToolCall, ToolResult
 
 HISTORY = (
@@ -17,17 +17,30 @@ HISTORY = (
 )
 
 
-def test_the_conversation_stands_behind_the_examples() -> None:
+def test_words_that_point_back_find_the_conversation_behind_the_examples() -> None:
     prompt = prompt_for(HISTORY)
-    assert prompt.opening.endswith("\nUser: what's the weather like\nAssistant: It is sunny.\n")
-    assert prompt.opening.startswith(prompt_for(()).opening)
+    assert prompt.opening == prompt_for(()).opening
+    assert prompt.recent == "User: what's the weather like\nAssistant: It is sunny.\n"
+    assert prompt.question("Will it stay so?") == f"{prompt.opening}{prompt.recent}User: will it stay so"
+    assert prompt.question("And tomorrow?") == f"{prompt.opening}{prompt.recent}User: and tomorrow"
+
+
+def test_words_that_stand_alone_are_read_without_the_conversation() -> None:
+    prompt = prompt_for(HISTORY)
+    assert prompt.question("Who painted the Mona Lisa?") == f"{prompt.opening}User: who painted the mona lisa"
 
 
 def test_the_question_and_the_reply_share_every_word_before_the_reply() -> None:
     prompt = prompt_for(HISTORY)
-    assert prompt.question("And tomorrow?") == f"{prompt.opening}User: and tomorrow"
-    assert prompt.reply("And tomorrow?") == f"{prompt.question('and tomorrow')}\nAssistant:"
-    assert prompt.question("And tomorrow, my friend").startswith(prompt.question("And tomorrow,"))
+    assert prompt.reply("Will it rain?") == f"{prompt.question('will it rain')}\nAssistant:"
+    assert prompt.question("What is it made of today").startswith(prompt.ahead("What is it made of to"))
+
+
+def test_a_beginning_is_read_without_the_conversation_until_it_points_back() -> None:
+    prompt = prompt_for(HISTORY)
+    assert prompt.ahead("what") == f"{prompt.opening}User: "
+    assert prompt.ahead("what is it") == f"{prompt.opening}User: what is"
+    assert prompt.ahead("what is it made") == f"{prompt.opening}{prompt.recent}User: what is it"
 
 
 def test_instructions_are_kept_short() -> None:
@@ -41,9 +54,10 @@ def test_the_latest_of_a_long_conversation_is_kept(texts: list[str]) -> None:
     history: list[HistoryItem] = [
         Message("assistant" if index % 2 else "user", text) for index, text in enumerate(texts)
     ]
-    recent = prompt_for(history).opening.removeprefix(prompt_for(()).opening)
-    assert len(recent) <= HISTORY_CHARACTERS + len(texts)
-    assert all(line.startswith(("User: ", "Assistant: ")) for line in recent.splitlines() if line.strip())
+    lines = prompt_for(history).recent.split("\n")[:-1]
+    assert len(lines) <= HISTORY_LINES
+    assert sum(map(len, lines)) <= HISTORY_CHARACTERS
+    assert all(line.startswith(("User: ", "Assistant: ")) for line in lines)
 
 
 def test_plain_words_are_one_line_in_lower_case_without_a_final_mark() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from itertools import islice
 from typing import Any, NamedTuple
 
 from edge_client.device.grammar import Expression, Figure, Series, Text, choice, only_text, spans
@@ -28,8 +29,10 @@ from edge_client.device.sentence import (
 from routing.turns import Tool
 
 DEEPEST_NESTING = 4
+MOST_FIELDS = 64  # of one tool, nested ones included: schemas that refer to themselves grow without end
+MOST_OPTIONS = 300  # of one field
 
-_EXAMPLES = """\
+FORM_EXAMPLES = """\
 Copy the words asked for from the sentence.
 Sentence: set an alarm for seven thirty please
 time: "seven thirty"
@@ -144,7 +147,7 @@ def settled(plan: Plan, answers: Mapping[Ask, Any]) -> Any:
 def prompt_for(ask: Ask, text: str) -> str:
     """Ends before the space that the answer begins with."""
     sentence = " ".join(Sentence(text).words)
-    return f"{_EXAMPLES}Sentence: {sentence}\n{' '.join(name_words(ask.name))}:"
+    return f"{FORM_EXAMPLES}Sentence: {sentence}\n{' '.join(name_words(ask.name))}:"
 
 
 class _Planner:
@@ -161,14 +164,15 @@ class _Planner:
         self._known = {*name_words(tool.name), *_description_words(tool.description)}
         self._numbers = list(sentence.numbers)
         self._numbers_needed = 0
+        self._room = MOST_FIELDS
         self._words_taken = False
 
     def fields(self, schema: Mapping[str, Any], depth: int = 0) -> dict[str, Plan]:
         """The needed fields first, since they have the first claim to what was said; then in the schema's order."""
-        fields = {
-            name: self._field(name, part, name in _sequence(schema.get("required")))
-            for name, part in _mapping(schema.get("properties")).items()
-        }
+        required = {str(name) for name in _sequence(schema.get("required"))}
+        parts = islice(_mapping(schema.get("properties")).items(), self._room)
+        fields = {name: self._field(name, part, name in required) for name, part in parts}
+        self._room -= len(fields)
         self._numbers_needed = sum(field.needed and field.is_numeric for field in fields.values())
         found = dict[str, Plan]()
         for field in sorted(fields.values(), key=lambda field: not field.needed):
@@ -200,7 +204,7 @@ class _Planner:
         if "const" in field.schema:
             value: Plan = field.schema["const"]
             return value
-        if options := _sequence(field.schema.get("enum")):
+        if options := _options(field.schema):
             return self._option(field, options)
         match field.kind:
             case "boolean":
@@ -208,14 +212,14 @@ class _Planner:
             case "integer" | "number":
                 return self._number(field)
             case "array":
-                return self._list(field)
+                return self._list(field, depth)
             case "object":
                 return self._object(field, depth)
         return self._words(field)
 
     def _guess(self, field: _Field) -> Plan:
         """Something that fits the schema, for callers that insist on the tool. It counts as missing."""
-        options = _sequence(field.schema.get("enum"))
+        options = _options(field.schema)
         self.missing.append(Missing(field.name, tuple(str(option) for option in options)))
         if options:
             return _one_of(field.name, [_json(option) for option in options])
@@ -265,9 +269,9 @@ class _Planner:
         self._numbers.remove(fitting[0])
         return _one_of(field.name, [_json(_plain_number(number)) for number in fitting[: spare + 1]])
 
-    def _list(self, field: _Field) -> Plan | _Nothing:
+    def _list(self, field: _Field, depth: int) -> Plan | _Nothing:
         items = self._field(field.name, field.schema.get("items"), required=True)
-        if options := _sequence(items.schema.get("enum")):
+        if options := _options(items.schema):
             said = [option for option in options if self._says_option(option)]
             return said or _NOTHING
         if items.is_numeric:
@@ -275,7 +279,7 @@ class _Planner:
             self._numbers.clear()
             return [*numbers] or _NOTHING
         if items.kind == "object":
-            inner = self._object(items, 0)
+            inner = self._object(items, depth)
             return _NOTHING if inner is _NOTHING else [inner]
         return [*self._enumerated()] or _NOTHING
 
@@ -413,6 +417,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _sequence(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
+
+
+def _options(schema: Mapping[str, Any]) -> Sequence[Any]:
+    return _sequence(schema.get("enum"))[:MOST_OPTIONS]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from edge_client.device.arguments import FORM_EXAMPLES
 from edge_client.device.calls import call
 from edge_client.device.decider import Decider
 from edge_client.device.exchange import DeviceExchange
@@ -53,14 +54,16 @@ class DeviceBackend:
         )
 
     async def prepare(self) -> None:
-        """Do what would else be done in the first turn. Optional; takes a second or less.
+        """Do what would else be done in the first turn. Optional; takes two seconds or less.
 
         Raises:
             BackendError: a model failed.
         """
-        opening = prompt_for(()).opening
-        reading = call(self._library.language, lambda model: model.prefill(opening))
-        await asyncio.gather(self._decider.learn(), reading)
+        reading = (self._read(opening) for opening in (FORM_EXAMPLES, prompt_for(()).opening))
+        await asyncio.gather(self._decider.learn(), *reading)
+
+    async def _read(self, opening: str) -> None:
+        await call(self._library.language, lambda model: model.prefill(opening))
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[DeviceExchange]:

@@ -44,15 +44,13 @@ class ClauseCutter:
     def _next_end(self) -> int:
         """How long the next clause is, or 0 while that is not known."""
         word_seen = False
-        for place, character in enumerate(self._rest):
+        for place, character in enumerate(self._rest[:LONGEST_CLAUSE]):
             word_seen = word_seen or character.isalnum()
             if word_seen and self._ends_at(place):
                 return place + 1
         return _last_space(self._rest) if word_seen and len(self._rest) > LONGEST_CLAUSE else 0
 
     def _ends_at(self, place: int) -> bool:
-        if place >= LONGEST_CLAUSE:
-            return False
         return self._sentence_ends_at(place) or (self._first and self._comma_at(place))
 
     def _sentence_ends_at(self, place: int) -> bool:

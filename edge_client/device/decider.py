@@ -20,6 +20,8 @@ type Decision = ToolCall | Answer | None  # None: the language model answers
 
 APOLOGY = "I'm sorry, something went wrong with that."
 SKILL_PATIENCE_SEC = 5.0
+KNOWN = 0.95
+SHORTEST_KNOWN = 4  # words; "hello" and "set a timer" may be beginnings
 DECLINING = 0.38  # how near a request must lie to one that cannot be met here, to look harder for a tool
 
 
@@ -66,6 +68,11 @@ class Decider:
             return Answer(wanted) if isinstance(wanted, str) else wanted
         skill = certain or (near.skill if near and near.likeness >= self._skill_likeness else None)
         return await _answered(skill, request) if skill else None
+
+    async def knows(self, text: str) -> bool:
+        """Whether this is one of the sentences that skills were made for, so that nothing needs to follow it."""
+        near = await self._nearest(text) if len(text.split()) >= SHORTEST_KNOWN else None
+        return near is not None and near.likeness >= KNOWN
 
     async def _nearest(self, text: str) -> Near | None:
         examples = self._skills.examples

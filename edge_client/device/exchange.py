@@ -42,8 +42,10 @@ logger = logging.getLogger(__name__)
 PARTIAL_SAMPLES = SPEECH_SAMPLE_RATE * 640 // 1000  # new speech between two partial transcripts
 SPECULATIVE_AUDIO_SEC = 3.0  # made ahead before it is known that the turn is over
 JUDGE_PATIENCE_SEC = 0.25  # the end of the turn is decided without the words if they take longer
+KNOWN_SENTENCE = 0.9  # how likely one that a skill was made for is complete: it may still go on
 LONGEST_REPLY_TOKENS = 40
 LONGEST_REPLY_SENTENCES = 2
+LONGEST_QUESTION = 1000  # characters of what is typed; the end of it says what is wanted
 GREETING = "Hello! What can I do for you?"
 ANYTHING_ELSE = "Is there anything else I can do for you?"
 
@@ -113,7 +115,7 @@ class DeviceExchange:
             if text and text != heard:
                 heard = text
                 self._on_heard(Heard(text, is_final=False))
-                await self._read_ahead(self._prompt.question(text.rsplit(" ", 1)[0]))
+                await self._read_ahead(self._prompt.ahead(text))
 
     async def _read_ahead(self, prompt: str) -> None:
         if not is_busy(self._library.language):
@@ -164,6 +166,8 @@ class DeviceExchange:
 
     async def _completeness(self, text: str) -> float | None:
         """How likely the words are a whole sentence; None where the model is too busy to be waited for."""
+        if await self._decider.knows(text):
+            return KNOWN_SENTENCE
         question = self._prompt.question(text)
         try:
             async with asyncio.timeout(JUDGE_PATIENCE_SEC):
@@ -228,4 +232,4 @@ def _results_at_the_end(history: Sequence[HistoryItem]) -> list[str]:
 
 def _typed_question(history: Sequence[HistoryItem]) -> str | None:
     last = history[-1] if history else None
-    return last.text if isinstance(last, Message) and last.role == "user" else None
+    return last.text[-LONGEST_QUESTION:] if isinstance(last, Message) and last.role == "user" else None

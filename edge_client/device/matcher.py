@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_client.models.minilm import MiniLM
 
 MOST_KEPT = 4096  # embeddings, 1.5 kB each; the least recently used go first
+LONGEST_PHRASE = 1000  # characters; the model reads fewer
 LONGEST_SENTENCE = 400  # characters; what is asked stands at the end of a long speech
 
 
@@ -31,12 +32,12 @@ class Matcher:
         """The likeness of ``text`` to each phrase, as float32 [n] in [-1, 1]."""
         if not phrases:
             return np.zeros(0, np.float32)
-        sentence, *others = await self._embedded([plain(text)[-LONGEST_SENTENCE:], *map(plain, phrases)])
+        sentence, *others = await self._embedded([plain(text[-LONGEST_SENTENCE:]), *map(_phrase, phrases)])
         return np.stack(others) @ sentence
 
     async def learn(self, phrases: Sequence[str]) -> None:
         """Embed phrases ahead of the first question."""
-        await self._embedded([plain(phrase) for phrase in phrases])
+        await self._embedded([_phrase(phrase) for phrase in phrases])
 
     async def _embedded(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         known = {text: self._known[text] for text in texts if text in self._known}
@@ -52,3 +53,7 @@ class Matcher:
             self._known.move_to_end(text)
         while len(self._known) > MOST_KEPT:
             self._known.popitem(last=False)
+
+
+def _phrase(text: str) -> str:
+    return plain(text[:LONGEST_PHRASE])

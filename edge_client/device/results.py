@@ -13,7 +13,10 @@ from edge_client.device.spoken_numbers import read_out
 
 MOST_FACTS = 5
 MOST_ITEMS = 3
+MOST_SPOKEN = 20  # of a plain list
 DEEPEST_NESTING = 5
+LONGEST_RESULT = 1000  # characters, about a minute
+LARGEST_FIGURE = 10**15  # nobody listens to more digits
 DONE = "That is done."
 
 _ANSWERS = ("answer", "message", "summary", "text", "response", "speech", "result")
@@ -66,14 +69,17 @@ class Fact(NamedTuple):
 
 
 def say_result(output: str) -> str:
-    """Plain text as it is; JSON as a sentence: "The temperature is 21 degrees Celsius and the condition is sunny"."""
+    """Plain text as it is; JSON as a sentence: "The temperature is 21 degrees Celsius and the condition is sunny".
+
+    Of what is too long to listen to, the beginning.
+    """
     try:
-        value = json.loads(output)
+        said = say_value(json.loads(output))
     except ValueError:
-        return output.strip() or DONE
+        said = output.strip() or DONE
     except RecursionError:
-        return DONE
-    return say_value(value)
+        said = DONE
+    return said if len(said) <= LONGEST_RESULT else f"{said[:LONGEST_RESULT]}…"
 
 
 def say_value(value: Any) -> str:
@@ -175,8 +181,10 @@ def _measure(name: Sequence[str], value: float, unit: str | None) -> str:
 
 
 def _figure(value: float) -> str:
-    if not math.isfinite(value):
+    if not abs(value) < math.inf:
         return "unknown"
+    if abs(value) >= LARGEST_FIGURE:
+        return "too large to say"
     reading = read_out(Fraction(str(value)))
     return reading.text
 
@@ -186,7 +194,8 @@ def _say_list(items: Sequence[Any]) -> str:
         names = [_name_of(item) for item in items[:MOST_ITEMS]]
         found = f"I found {len(items)} result{'' if len(items) == 1 else 's'}"
         return f"{found}: {_joined(names)}."
-    return _sentence(_joined([_name_of(item) for item in items]))
+    more = ["more"] if len(items) > MOST_SPOKEN else []
+    return _sentence(_joined([_name_of(item) for item in items[:MOST_SPOKEN]] + more))
 
 
 def _name_of(item: Any) -> str:
