@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, AudioChunk, Sam
 WORD_SAMPLES = SPEECH_SAMPLE_RATE * 320 // 1000
 CHUNK_SAMPLES = SPEECH_SAMPLE_RATE * 80 // 1000
 MOST_WORDS = 4096
+ENDLESS = " <endless>"  # in a script: write on until stopped
 PATIENCE_SEC = 5  # nothing scripted takes longer, unless it hangs
 
 _VOCABULARY: list[str] = [""]  # a word is spelled by its place, as loudness; 0 is silence
@@ -125,10 +127,19 @@ class ScriptedWriter(Faulty):
         for piece in pieces[:max_tokens]:
             assert self.pen.wait(PATIENCE_SEC)
             self.written.append(piece)
-            if emit(piece):
+            if piece == ENDLESS:
+                self._write_until_stopped(emit)
+            elif emit(piece):
                 self.stopped += 1
                 break
         return Completion(text="".join(pieces), tokens=len(pieces), prompt_tokens=0, cached_tokens=0)
+
+    def _write_until_stopped(self, emit: Callable[[str], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SEC
+        while not emit(" and on"):
+            assert time.monotonic() < deadline, "nobody stopped the writer"
+            time.sleep(0.001)
+        self.stopped += 1
 
     def end_of_sentence(self, prompt: str) -> float:
         self._check()

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from edge_client.device.chatter import SPEECHLESS, chatter
-from tests.device_models import ScriptedModels
+from tests.device_models import ENDLESS, ScriptedModels
 
 
 async def chat(written: str, *, max_tokens: int = 40, max_sentences: int = 2) -> list[str]:
@@ -39,7 +39,7 @@ async def test_only_whole_new_sentences_are_said(written: str, clauses: list[str
 
 async def test_the_model_stops_when_enough_is_said() -> None:
     models = ScriptedModels()
-    models.writer.replies = {"User: hello": " One. Two. Three. " + "More. " * 1000}
+    models.writer.replies = {"User: hello": f" One. Two. Three.{ENDLESS}"}
     with models.library() as library:
         clauses = chatter(library.language, "User: hello\nAssistant:", max_tokens=2000, max_sentences=2)
         assert [clause async for clause in clauses] == ["One.", " Two."]
