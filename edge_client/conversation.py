@@ -14,6 +14,8 @@ from routing.errors import InvalidRequest
 from routing.turns import REPLY_SAMPLE_RATE, HistoryItem, Message, ToolCall, ToolResult
 
 SAMPLES_PER_MS = REPLY_SAMPLE_RATE // 1000
+MOST_ITEMS = 1000  # an hour of talk
+MOST_CHARACTERS = 4 * 1024 * 1024
 
 type ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
@@ -89,7 +91,7 @@ type Item = MessageItem | ToolCallItem | ToolResultItem
 
 
 class Conversation:
-    """The items of one session, in order."""
+    """The items of one session, in order. When there is no room for more of them, the oldest are forgotten."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
@@ -101,6 +103,12 @@ class Conversation:
                 f"an item with id {item.id!r} exists already", code="item_exists", param="item.id"
             )
         self._items.insert(self._place(after), item)
+        while len(self._items) > MOST_ITEMS or self._characters > MOST_CHARACTERS:
+            del self._items[0]
+
+    @property
+    def _characters(self) -> int:
+        return sum(map(_length, self._items))
 
     def _place(self, after: str | None) -> int:
         if after is None:
@@ -159,6 +167,16 @@ class Conversation:
         heard = heard or {}
         entries = (_entry(item, heard.get(item.id)) for item in self._items if item.id != without)
         return tuple(entry for entry in entries if entry is not None)
+
+
+def _length(item: Item) -> int:
+    match item:
+        case MessageItem(pieces=pieces):
+            return sum(len(piece.text) for piece in pieces)
+        case ToolCallItem(call=call):
+            return len(call.arguments)
+        case ToolResultItem(result=result):
+            return len(result.output)
 
 
 def _milliseconds(samples: int) -> int:

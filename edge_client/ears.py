@@ -83,8 +83,9 @@ class Ears:
 
     def hear(self, samples: Samples) -> None:
         """Take mono 16 kHz samples, any number at a time; the oldest are dropped when a minute waits already."""
-        self._append(samples)
-        self._drop_excess()
+        if len(samples):
+            self._append(samples)
+            self._drop_excess()
 
     def _drop_excess(self) -> None:
         while self._waiting > INBOX_SAMPLES:

@@ -99,7 +99,7 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(file.read_text("utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: {error}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{file}: expected a mapping of settings, got {type(content).__name__}")
@@ -114,12 +114,15 @@ def _from(environment: Mapping[str, str]) -> dict[str, Any]:
             place = settings
             for part in parts:
                 place = place.setdefault(part, {})
+                if not isinstance(place, dict):
+                    raise SettingsError(f"{name}: expected {part} to have parts, but it is set as a whole")
             place[field] = value
     return settings
 
 
 def _overlaid(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    both = {name for name in lower.keys() & upper.keys() if isinstance(lower[name], dict)}
+    shared = lower.keys() & upper.keys()
+    both = {name for name in shared if isinstance(lower[name], dict) and isinstance(upper[name], dict)}
     return lower | upper | {name: _overlaid(lower[name], upper[name]) for name in both}
 
 

@@ -55,6 +55,7 @@ async def serve(
     with _bound(settings) as bound:
         address = _address(settings, bound)
         async with open_edge(settings, progress=progress) as edge:
+            _listen(settings, bound)
             await _serve(create_app(edge, on_ready=lambda: ready(address)), bound)
 
 
@@ -66,10 +67,20 @@ def _bound(settings: EdgeSettings) -> socket.socket:
         bound.bind((settings.host, settings.port))
     except OSError as error:
         bound.close()
-        raise SettingsError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}"
-        ) from error
+        raise _taken(settings, error) from error
     return bound
+
+
+def _listen(settings: EdgeSettings, bound: socket.socket) -> None:
+    """Where two edges have started at once, both could take the address, but only one can listen."""
+    try:
+        bound.listen()
+    except OSError as error:
+        raise _taken(settings, error) from error
+
+
+def _taken(settings: EdgeSettings, error: OSError) -> SettingsError:
+    return SettingsError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
 
 
 def _address(settings: EdgeSettings, bound: socket.socket) -> str:

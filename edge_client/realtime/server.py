@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from edge_client.realtime.body_limit import BodyLimit
 from edge_client.realtime.calls import Calls
@@ -34,6 +35,7 @@ type Json = dict[str, Any]
 
 PAGE = Path(__file__).parent.parent / "page"
 MAXIMUM_BODY_BYTES = 64 * 1024
+MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
 POLICY_VIOLATION = 1008
@@ -62,7 +64,7 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
 
     app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.edge = edge
-    app.add_middleware(BodyLimit, maximum_bytes=MAXIMUM_BODY_BYTES)
+    app.add_middleware(BodyLimit, maximum_bytes=MAXIMUM_BODY_BYTES, maximum_sec=MAXIMUM_BODY_SEC)
     _allow_origins(app, edge.settings)
     _answer_faults(app)
     _add_routes(app)
@@ -92,6 +94,10 @@ def _answer_faults(app: FastAPI) -> None:
     async def invalid(_: Request, fault: InvalidRequest) -> Response:
         code = status.HTTP_404_NOT_FOUND if fault.code == "call_not_found" else status.HTTP_400_BAD_REQUEST
         return JSONResponse({"error": error_body(fault)}, code)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody reads it
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, fault: RequestValidationError) -> Response:

@@ -5,6 +5,7 @@ Everything is accepted and echoed, foreign models and voices too; what Antiphon 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ from routing.errors import InvalidRequest
 from routing.turns import Tool
 
 type Json = dict[str, Any]
+
+MAXIMUM_SESSION_BYTES = 256 * 1024  # shown whole after every change, so that large ones cost all callers time
 
 # The names that pydantic gives to branches of a union: part of its path to a fault, but not of the client's object.
 BRANCHES = {"audio/pcm", "audio/pcmu", "audio/pcma", "semantic_vad", "server_vad", "function", "foreign"}
@@ -99,7 +102,7 @@ class NamedTool(_Part):
 
 
 def _tool_kind(tool: Any) -> str:
-    kind = tool.get("type") if isinstance(tool, Mapping) else tool.type
+    kind = tool.get("type") if isinstance(tool, Mapping) else getattr(tool, "type", None)
     return "function" if kind == "function" else "foreign"
 
 
@@ -131,11 +134,12 @@ class SessionConfig(_Part):
             InvalidRequest: a field that Antiphon acts on has a value it cannot act on.
         """
         try:
+            _check_size(changes)
             config = SessionConfig.model_validate(merged(self.wire(), changes))
-            config.wire()  # what cannot be shown is not taken
+            _check_size(config.wire())  # what cannot be shown is not taken
         except ValidationError as error:
             raise invalid(error, prefix="session") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest(
                 f"expected settings that can be shown, got: {error}", param="session"
             ) from None
@@ -156,6 +160,15 @@ class SessionConfig(_Part):
             modality=modality(self.output_modalities),
             create_response=detection is not None and detection.create_response,
             interrupt_response=detection is not None and detection.interrupt_response,
+        )
+
+
+def _check_size(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for what is no JSON as well: not a number, half a character."""
+    size = len(json.dumps(settings, ensure_ascii=False, allow_nan=False).encode())
+    if size > MAXIMUM_SESSION_BYTES:
+        raise InvalidRequest(
+            f"expected settings of at most {MAXIMUM_SESSION_BYTES} bytes, got {size}", param="session"
         )
 
 

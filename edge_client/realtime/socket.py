@@ -22,25 +22,31 @@ type Json = dict[str, Any]
 
 COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
 MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
+MAXIMUM_CHARACTERS = 64 * 1024 * 1024  # and above this
 TRY_AGAIN_LATER = 1013
 
 
 class Outbox:
-    """Server events on their way to a client, in order."""
+    """Server events on their way to a client, in order, as text."""
 
     def __init__(self) -> None:
-        self._events: deque[Json] = deque()
+        self._events: deque[str] = deque()
+        self._characters = 0
         self._changed = asyncio.Event()
 
     def put(self, event: Json) -> None:
-        self._events.append(event)
+        text = json.dumps(event)
+        self._events.append(text)
+        self._characters += len(text)
         self._changed.set()
 
-    async def get(self) -> Json:
+    async def get(self) -> str:
         while not self._events:
             await self._change()
         self._changed.set()
-        return self._events.popleft()
+        text = self._events.popleft()
+        self._characters -= len(text)
+        return text
 
     async def room(self) -> None:
         """Return when the client has read enough for a reply to go on."""
@@ -49,7 +55,7 @@ class Outbox:
 
     @property
     def overflowing(self) -> bool:
-        return len(self._events) > MAXIMUM_EVENTS
+        return len(self._events) > MAXIMUM_EVENTS or self._characters > MAXIMUM_CHARACTERS
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -72,7 +78,7 @@ async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig) 
 async def _send(websocket: WebSocket, outbox: Outbox) -> None:
     try:
         while True:
-            await websocket.send_text(json.dumps(await outbox.get()))
+            await websocket.send_text(await outbox.get())
     except WebSocketDisconnect:
         return  # the receiving side notices too
 
@@ -91,6 +97,7 @@ async def _receive(websocket: WebSocket, dialogue: Dialogue, outbox: Outbox) -> 
         while not outbox.overflowing:
             dialogue.receive(await _receive_text(websocket))
             await dialogue.session.room()
+            await asyncio.sleep(0)  # messages that came at once would be read at once, while all others wait
         await websocket.close(TRY_AGAIN_LATER, "events are not being read")
     except WebSocketDisconnect:
         return
