@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 from websockets.asyncio.client import connect
 
 from edge_client.conversation import MOST_CHARACTERS, MOST_ITEMS, Conversation, MessageItem, SpokenText
@@ -151,6 +151,20 @@ async def test_a_flood_of_messages_leaves_the_others_their_turn() -> None:
         await serve_socket(Flood(300), edge.edge, SessionConfig())
         other.cancel()
     assert turns >= 300
+
+
+async def test_a_client_that_is_gone_before_it_is_told_to_go_is_no_error_of_ours() -> None:
+    async def receive() -> Json:
+        return {"type": "websocket.receive", "text": "{}"}
+
+    async def send(message: Json) -> None:
+        if message["type"] == "websocket.send":
+            raise ConnectionResetError
+
+    websocket = WebSocket({"type": "websocket"}, receive, send)  # type: ignore[arg-type]
+    websocket.client_state = websocket.application_state = WebSocketState.CONNECTED
+    async with running_edge() as edge:
+        await serve_socket(websocket, edge.edge, SessionConfig())
 
 
 def test_what_a_client_does_not_read_is_bounded_in_number_and_in_size() -> None:

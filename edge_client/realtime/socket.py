@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from edge_client.conversation import new_id
 from edge_client.mouth import RemoteMouth
@@ -24,6 +24,7 @@ COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
 MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
 MAXIMUM_CHARACTERS = 64 * 1024 * 1024  # and above this
 TRY_AGAIN_LATER = 1013
+GONE = (WebSocketDisconnect, WebSocketDisconnected)  # noticed now, or noticed before
 
 
 class Outbox:
@@ -79,7 +80,7 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> None:
     try:
         while True:
             await websocket.send_text(await outbox.get())
-    except WebSocketDisconnect:
+    except GONE:
         return  # the receiving side notices too
 
 
@@ -99,5 +100,5 @@ async def _receive(websocket: WebSocket, dialogue: Dialogue, outbox: Outbox) -> 
             await dialogue.session.room()
             await asyncio.sleep(0)  # messages that came at once would be read at once, while all others wait
         await websocket.close(TRY_AGAIN_LATER, "events are not being read")
-    except WebSocketDisconnect:
+    except GONE:
         return
