@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.device.arguments import Ask, asks_in, plan_arguments, prompt_for, settled
+from edge_client.device.arguments import (
+    Ask,
+    asks_in,
+    is_question_for_argument,
+    plan_arguments,
+    prompt_for,
+    settled,
+)
 from edge_client.device.grammar import (
     LONGEST_RUN,
     Choice,
@@ -164,8 +171,8 @@ def test_what_was_said_is_filled_in(asked: Tool, text: str, arguments: Any) -> N
         (WEATHER, "What's the weather like?", ["Which city?"]),
         (LIGHT, "Turn the light on.", ["Which room?"]),
         (LIGHT, "Make the bedroom bright.", ["Which state: on or off?"]),
-        (SUM, "Add five.", ["Which b?"]),
-        (SEARCH, "Search the web, please.", ["Which query?"]),
+        (SUM, "Add five.", ["What is the b?"]),
+        (SEARCH, "Search the web, please.", ["What is the query?"]),
     ],
 )
 def test_what_was_not_said_is_asked_for(asked: Tool, text: str, questions: list[str]) -> None:
@@ -273,6 +280,45 @@ def test_yes_and_no_are_heard_in_little_words(text: str, on: bool) -> None:
     assert filled(fan, text) == {"on": on}
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "question"),
+    [
+        ("boolean", "express_delivery", "Yes or no: express delivery?"),
+        ("integer", "people", "How many people?"),
+        ("number", "amount", "What is the amount?"),
+        ("integer", "guests", "How many guests?"),
+        ("string", "deliveryAddress", "Which delivery address?"),
+    ],
+)
+def test_questions_fit_what_is_missing(kind: str, name: str, question: str) -> None:
+    order = Tool("order", "Order something", {"properties": {name: {"type": kind}}, "required": [name]})
+    (missing,) = plan_arguments(order, "Order something!").missing
+    assert missing.question == question
+    assert is_question_for_argument(missing.question)
+
+
+@pytest.mark.parametrize(
+    ("text", "origin", "destination"),
+    [
+        ("Find a train from New York to the Grand Canyon.", "New York", "Grand Canyon"),
+        ("Find a train to Rome from Paris please.", "Paris", "Rome"),
+        ("Find a Paris to Rome train.", "Paris", "Rome"),
+    ],
+)
+def test_the_ends_of_a_journey_are_told_apart_by_their_prepositions(
+    text: str, origin: str, destination: str
+) -> None:
+    train = tool("find_train", "Find a train", origin=TEXT, destination=TEXT)
+    assert filled(train, text) == {"origin": origin, "destination": destination}
+
+
+def test_a_conversion_needs_no_word_before_what_is_converted() -> None:
+    convert = tool("convert", "Convert an amount of money", amount=NUMBER, source=TEXT, target=TEXT)
+    arguments = {"amount": 50, "source": "dollars", "target": "euros"}
+    assert filled(convert, "Convert fifty dollars to euros.") == arguments
+    assert filled(convert, "Convert $50 to euros.") == arguments
+
+
 def test_a_message_is_what_follows_saying() -> None:
     message = tool("send_message", "Send a message to somebody", recipient=TEXT, text=TEXT)
     sentence = "Send a message to Anna saying I'm running late."
@@ -302,18 +348,19 @@ schemas = st.recursive(
 
 @given(
     fields=st.dictionaries(st.sampled_from(["city", "query", "count", "on"]), schemas, max_size=4),
-    text=st.lists(st.sampled_from('red five in Paris "quoted" the on, 7 and \\ é query'.split())).map(
-        " ".join
+    text=st.lists(
+        st.sampled_from('red five in Paris "quoted" the on, 7 and \\ é query'.split()), max_size=12
     ),
 )
 def test_any_schema_and_any_sentence_give_arguments_with_the_fields_required(
-    fields: Schema, text: str
+    fields: Schema, text: list[str]
 ) -> None:
-    asked = tool("do_it", "Do something", **fields)
-    arguments = filled(asked, text)
+    asked, sentence = tool("do_it", "Do something", **fields), " ".join(text)
+    arguments = filled(asked, sentence)
     assert set(arguments) == set(fields)
-    for ask in asks_in(plan_arguments(asked, text).plan):
-        assert all(accepted_by(gbnf(ask.expression)).fullmatch(text) for text in texts_of(ask.expression))
+    for ask in asks_in(plan_arguments(asked, sentence).plan):
+        accepted = accepted_by(gbnf(ask.expression))
+        assert all(map(accepted.fullmatch, texts_of(ask.expression)))
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,14 @@ async def test_a_typed_question_is_answered_without_being_heard(
     assert models.writer.prompts[0].count("and the lakes") == 1
 
 
+async def test_halves_of_characters_are_dropped(models: ScriptedModels, backend: DeviceBackend) -> None:
+    models.writer.replies = {"User: and the lakes": " Lakes are fresh."}
+    events = await answered(backend, turn(Message("user", "And \ud83cthe lakes?"), instructions="\udfff"))
+    assert text_of(events) == "Lakes are fresh."
+    results = (ToolCall("call_1", "t", "{}"), ToolResult("call_1", '"It is \ud83c\\ud83c sunny."'))
+    assert text_of(await answered(backend, turn(*results))).encode()
+
+
 async def test_a_text_reply_has_no_sound(models: ScriptedModels, backend: DeviceBackend) -> None:
     events = await answered(backend, turn(Message("user", "What time is it?"), modality="text"))
     assert kinds_of(events) == ["TextDelta", "ReplyEnd"]
@@ -370,6 +378,18 @@ async def test_a_skill_that_dawdles_is_not_waited_for(
     events = await answered(device(library, doors), turn(), "Open the pod bay doors!")
     go_on.set()
     assert text_of(events) == "I'm sorry, something went wrong with that."
+
+
+async def test_a_recogniser_that_dawdles_is_not_waited_for(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decider, "SKILL_PATIENCE_SEC", 0.01)
+    go_on = threading.Event()
+    doors = skill("open the pod bay doors", recognises=lambda request: go_on.wait(5))(lambda request: "No.")
+    events = await answered(device(library, doors), turn(), "What time is it?")
+    monkeypatch.undo()
+    go_on.set()
+    assert text_of(events) in ("It's 3:45 PM.", "I'm sorry, something went wrong with that.")
 
 
 async def test_a_skill_that_returns_none_leaves_it_to_the_language_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.device.prompt import HISTORY_CHARACTERS, HISTORY_LINES, plain, prompt_for
+from edge_client.device.prompt import HISTORY_BYTES, HISTORY_LINES, plain, prompt_for
 from routing.turns import HistoryItem, Message, ToolCall, ToolResult
 
 HISTORY = (
@@ -56,9 +56,18 @@ def test_the_latest_of_a_long_conversation_is_kept(texts: list[str]) -> None:
     ]
     lines = prompt_for(history).recent.split("\n")[:-1]
     assert len(lines) <= HISTORY_LINES
-    assert sum(map(len, lines)) <= HISTORY_CHARACTERS
+    assert sum(len(line.encode()) for line in lines) <= HISTORY_BYTES
     assert all(line.startswith(("User: ", "Assistant: ")) for line in lines)
 
 
 def test_plain_words_are_one_line_in_lower_case_without_a_final_mark() -> None:
     assert plain("  What's UP,\n Doc?! ") == "what's up, doc"
+
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=3000)  # JSON may hold halves of characters
+
+
+@given(text=any_text, instructions=any_text)
+def test_no_script_makes_a_prompt_too_long(text: str, instructions: str) -> None:
+    prompt = prompt_for([Message("user", text), Message("assistant", text)], instructions)
+    assert len(prompt.reply(f"it {text}").encode()) < len(prompt_for(()).opening.encode()) + 1800

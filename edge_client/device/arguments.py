@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from edge_client.device.grammar import Expression, Figure, Series, Text, choice, only_text, spans
+from edge_client.device.prompt import QUESTION_BYTES, ending
 from edge_client.device.sentence import (
     FUNCTION_WORDS,
     POLITE_WORDS,
@@ -43,6 +44,7 @@ destination: "new orleans"
 Sentence: add oat milk to my shopping list
 item: "oat milk"
 """
+_QUESTION_BEGINNINGS = ("Which ", "What is the ", "How many ", "Yes or no: ")
 _FREE_TEXT = frozenset(
     "query question search text message content body note prompt topic title task words".split()
 )
@@ -50,7 +52,10 @@ _QUOTED = frozenset("text message content body note".split())  # what is said to
 _QUOTING = ("saying", "says", "that")
 _QUESTION_WORDS = frozenset("how who why what what's when where which whose".split())
 _CARRIERS = frozenset("search google look browse web internet online information info".split())
-_NO = frozenset("no not don't off disable disabled false without stop deactivate never".split())
+_NO = frozenset("no not don't off out disable disabled false without stop deactivate never".split())
+# Names of arguments that a preposition tells apart: "from Paris to Rome".
+_SOURCES = frozenset("from source origin departure start".split())
+_TARGETS = frozenset("to target destination arrival end".split())
 _YES = frozenset("yes on enable enabled true with start activate".split())
 _EXAMPLE_IN_DESCRIPTION = re.compile(r"\(|\be\.?g\.?\b|\bfor example\b|\bsuch as\b|\blike\b", re.IGNORECASE)
 
@@ -80,20 +85,19 @@ type Plan = str | int | float | bool | list[Plan] | dict[str, Plan] | Ask | None
 
 
 class Missing(NamedTuple):
-    """An argument that the tool needs and the user did not mention."""
+    """An argument that the tool needs and the user did not mention, and how to ask for it."""
 
     name: str
-    options: tuple[str, ...] = ()
+    question: str
 
-    @property
-    def question(self) -> str:
-        name = " ".join(name_words(self.name)) or self.name
-        return f"Which {name}: {_listed(self.options)}?" if self.options else f"Which {name}?"
+
+def which(name: str) -> Missing:
+    return Missing(name, f"Which {' '.join(name_words(name)) or name}?")
 
 
 def is_question_for_argument(text: str) -> bool:
     """Whether we said this to be told an argument."""
-    return text.startswith("Which ") and text.endswith("?")
+    return text.startswith(_QUESTION_BEGINNINGS) and text.endswith("?")
 
 
 class Arguments(NamedTuple):
@@ -146,7 +150,7 @@ def settled(plan: Plan, answers: Mapping[Ask, Any]) -> Any:
 
 def prompt_for(ask: Ask, text: str) -> str:
     """Ends before the space that the answer begins with."""
-    sentence = " ".join(Sentence(text).words)
+    sentence = ending(" ".join(Sentence(text).words), QUESTION_BYTES)
     return f"{FORM_EXAMPLES}Sentence: {sentence}\n{' '.join(name_words(ask.name))}:"
 
 
@@ -220,7 +224,7 @@ class _Planner:
     def _guess(self, field: _Field) -> Plan:
         """Something that fits the schema, for callers that insist on the tool. It counts as missing."""
         options = _options(field.schema)
-        self.missing.append(Missing(field.name, tuple(str(option) for option in options)))
+        self.missing.append(field.request)
         if options:
             return _one_of(field.name, [_json(option) for option in options])
         match field.kind:
@@ -311,6 +315,8 @@ class _Planner:
         if not content or (self._words_taken and not field.needed and not named):
             return _NOTHING
         self._words_taken = True
+        if part := self._part_in_journey(names, content):
+            return Ask(field.name, self._stretches({part[0]}, {part[-1]}), lack=field.lack)
         behind = {place + 1 for place in content}
         ends = {
             place
@@ -318,6 +324,23 @@ class _Planner:
             if place < len(self._sentence.words) and self._sentence.lower[place] in names
         }
         return Ask(field.name, self._stretches(content, {*content, *ends}), field.meanings, field.lack)
+
+    def _part_in_journey(self, names: set[str], content: Sequence[int]) -> Sequence[int]:
+        """The words behind "to" or "from", for an argument that is one end of something; or else those before "to"."""
+        runs = _runs_of(content)
+        behind = {self._word_before(run[0]): run for run in reversed(runs)}
+        target = behind.get("to") or behind.get("into") or []
+        if names & _TARGETS:
+            return target
+        if not names & _SOURCES:
+            return []
+        before = [run for run in runs if target and run[-1] < target[0]]
+        return behind.get("from") or (before[-1] if before else [])
+
+    def _word_before(self, place: int) -> str:
+        """The word before, articles aside."""
+        words = [word for word in self._sentence.lower[:place] if word not in ("the", "a", "an")]
+        return words[-1] if words else ""
 
     def _content(self, names: Collection[str] = ()) -> list[int]:
         """Words that may be an argument. Times are left to fields that ask for one, numbers to numeric ones."""
@@ -364,6 +387,20 @@ class _Field:
         return Lack.LEAVE_OUT
 
     @property
+    def request(self) -> Missing:
+        """How to ask for its value."""
+        words = " ".join(name_words(self.name)) or self.name
+        if options := _options(self.schema):
+            return Missing(self.name, f"Which {words}: {_listed([str(option) for option in options[:4]])}?")
+        if self.kind == "boolean":
+            return Missing(self.name, f"Yes or no: {words}?")
+        if self.is_numeric and words.endswith(("s", "people")):
+            return Missing(self.name, f"How many {words}?")
+        if self.is_numeric or _FREE_TEXT.intersection(name_words(self.name)):
+            return Missing(self.name, f"What is the {words}?")
+        return which(self.name)
+
+    @property
     def meanings(self) -> tuple[str, ...]:
         """What its value is like. A name of one letter says nothing."""
         name, description = " ".join(name_words(self.name)), self.schema.get("description")
@@ -380,6 +417,17 @@ class _Field:
         low, high = self.schema.get("minimum"), self.schema.get("maximum")
         above = not isinstance(low, int | float) or number >= low
         return above and (not isinstance(high, int | float) or number <= high)
+
+
+def _runs_of(places: Sequence[int]) -> list[list[int]]:
+    """Places that follow each other, together."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][-1] == place - 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return runs
 
 
 def _one_of(name: str, texts: Sequence[str]) -> Plan:

@@ -11,7 +11,14 @@ from typing import NamedTuple
 from edge_client.device.matcher import Matcher
 from edge_client.device.skills import Answer, Request, Skill, SkillRegistry
 from edge_client.device.tool_caller import ToolCaller
-from edge_client.device.tools import ORDINARY, SKILL_DECLINES, SKILL_IS_CERTAIN, Demand
+from edge_client.device.tools import (
+    ORDINARY,
+    SKILL_DECLINES,
+    SKILL_IS_CERTAIN,
+    STATEMENT,
+    Demand,
+    is_statement,
+)
 from routing.turns import HistoryItem, ToolCall, Turn
 
 logger = logging.getLogger(__name__)
@@ -61,13 +68,15 @@ class Decider:
             BackendError: a model failed.
         """
         request = Request(text, self._clock(), history)
-        certain = await asyncio.to_thread(self._skills.recognising, request)
+        certain = await _patiently(lambda: self._skills.recognising(request), "recognising a skill", None)
         near = await self._nearest(text)
-        wanted = await self._tools.answer(turn, text, history, _demand(certain, near))
+        wanted = await self._tools.answer(turn, text, history, _demand(text, certain, near))
         if wanted is not None:
             return Answer(wanted) if isinstance(wanted, str) else wanted
         skill = certain or (near.skill if near and near.likeness >= self._skill_likeness else None)
-        return await _answered(skill, request) if skill else None
+        if skill is None:
+            return None
+        return await _patiently(lambda: skill.answer(request), f"the skill {skill.name}", Answer(APOLOGY))
 
     async def knows(self, text: str) -> bool:
         """Whether this is one of the sentences that skills were made for, so that nothing needs to follow it."""
@@ -83,20 +92,22 @@ class Decider:
         return Near(self._skills.owner(best), float(likeness[best]))
 
 
-def _demand(certain: Skill | None, near: Near | None) -> Demand:
+def _demand(text: str, certain: Skill | None, near: Near | None) -> Demand:
     if certain:
         return SKILL_IS_CERTAIN
+    if is_statement(text):
+        return ORDINARY.raised(by=STATEMENT)
     declined = near is not None and near.skill.declines and near.likeness >= DECLINING
     return SKILL_DECLINES if declined else ORDINARY
 
 
-async def _answered(skill: Skill, request: Request) -> Answer | None:
-    """What the skill says. One that fails or dawdles costs this answer, not the session."""
+async def _patiently[T](work: Callable[[], T], name: str, otherwise: T) -> T:
+    """What ``work`` returns, on a thread. If it fails or dawdles, that costs its answer, not the session."""
     try:
         async with asyncio.timeout(SKILL_PATIENCE_SEC):
-            return await asyncio.to_thread(skill.answer, request)
+            return await asyncio.to_thread(work)
     except TimeoutError:
-        logger.warning("the skill %s took longer than %g s", skill.name, SKILL_PATIENCE_SEC)
+        logger.warning("%s took longer than %g s", name, SKILL_PATIENCE_SEC)
     except Exception:
-        logger.exception("the skill %s failed", skill.name)
-    return Answer(APOLOGY)
+        logger.exception("%s failed", name)
+    return otherwise

@@ -14,7 +14,7 @@ from edge_client.device.chatter import chatter
 from edge_client.device.clauses import clauses
 from edge_client.device.decider import Decider, Decision
 from edge_client.device.listener import Listener
-from edge_client.device.prompt import prompt_for
+from edge_client.device.prompt import prompt_for, well_formed
 from edge_client.device.results import say_result
 from edge_client.device.skills import Answer
 from edge_client.device.speaker import Speaker
@@ -130,7 +130,7 @@ class DeviceExchange:
         if self._listener.fed:
             return self._answer_speech(watch)
         if results := _results_at_the_end(history):
-            return self._say(" ".join(map(say_result, results)), watch)
+            return self._say(well_formed(" ".join(map(say_result, results))), watch)
         if question := _typed_question(history):
             return self._answer_text(question, history[:-1], watch)
         return self._say(ANYTHING_ELSE if history else GREETING, watch)
@@ -142,9 +142,11 @@ class DeviceExchange:
         if not text:
             yield Heard("", is_final=True)
             return
+        known = await self._decider.knows(text)
         deciding = self._tasks.create_task(_outcome(self._decide(text, self._turn.history)))
         try:
-            yield Heard(text, is_final=True, end_of_sentence=await self._completeness(text))
+            completeness = KNOWN_SENTENCE if known else await self._completeness(text)
+            yield Heard(text, is_final=True, end_of_sentence=completeness)
             watch.lap("judge_text")
             decision = _unwrapped(await deciding)
             watch.lap("match")
@@ -166,8 +168,6 @@ class DeviceExchange:
 
     async def _completeness(self, text: str) -> float | None:
         """How likely the words are a whole sentence; None where the model is too busy to be waited for."""
-        if await self._decider.knows(text):
-            return KNOWN_SENTENCE
         question = self._prompt.question(text)
         try:
             async with asyncio.timeout(JUDGE_PATIENCE_SEC):
@@ -232,4 +232,6 @@ def _results_at_the_end(history: Sequence[HistoryItem]) -> list[str]:
 
 def _typed_question(history: Sequence[HistoryItem]) -> str | None:
     last = history[-1] if history else None
-    return last.text[-LONGEST_QUESTION:] if isinstance(last, Message) and last.role == "user" else None
+    if not isinstance(last, Message) or last.role != "user":
+        return None
+    return well_formed(last.text[-LONGEST_QUESTION:])

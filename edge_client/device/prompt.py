@@ -14,10 +14,10 @@ from itertools import islice
 from routing.turns import HistoryItem, Message
 
 STOP = ("\n", "User:")
-INSTRUCTION_CHARACTERS = 240
+INSTRUCTION_BYTES = 240  # bytes, since a token is never less, in any script
 HISTORY_LINES = 4  # more of them make a model of this size worse: it begins to copy
-HISTORY_CHARACTERS = 400  # about 100 tokens, read in half a second
-QUESTION_CHARACTERS = 1000
+HISTORY_BYTES = 400  # about 100 tokens, read in half a second
+QUESTION_BYTES = 1000
 LONGEST_ELLIPSIS = 2  # words
 
 _OPENING = (
@@ -62,7 +62,7 @@ class Prompt:
 
     def _before(self, text: str, pointing_back: bool) -> str:
         recent = self.recent if pointing_back else ""
-        return f"{self.opening}{recent}User: {plain(text)[-QUESTION_CHARACTERS:]}"
+        return f"{self.opening}{recent}User: {ending(plain(text), QUESTION_BYTES)}"
 
 
 def prompt_for(history: Sequence[HistoryItem], instructions: str = "") -> Prompt:
@@ -80,15 +80,25 @@ def points_back(text: str) -> bool:
 
 def plain(text: str) -> str:
     """On one line, in lower case, without a final mark."""
-    return " ".join(text.lower().split()).rstrip(".?!,;: ")
+    return " ".join(well_formed(text).lower().split()).rstrip(".?!,;: ")
+
+
+def well_formed(text: str) -> str:
+    """Without halves of characters, which JSON may hold and nobody can read or encode."""
+    return text.encode(errors="ignore").decode()
+
+
+def ending(text: str, size: int) -> str:
+    """At most the last ``size`` bytes, in whole characters."""
+    return text.encode()[-size:].decode(errors="ignore")
 
 
 def _recent(history: Sequence[HistoryItem]) -> list[str]:
     """Whole lines from the end of the conversation; tools leave no trace but what was said about them."""
     lines: list[str] = []
-    room = HISTORY_CHARACTERS
+    room = HISTORY_BYTES
     for line in islice(_lines_backwards(history), HISTORY_LINES):
-        room -= len(line)
+        room -= len(line.encode())
         if room < 0:
             break
         lines.insert(0, line)
@@ -109,10 +119,12 @@ def _user(text: str) -> str:
 
 
 def _assistant(text: str) -> str:
-    return f"Assistant: {' '.join(text.split())}"
+    return f"Assistant: {' '.join(well_formed(text).split())}"
 
 
 def _shortened(instructions: str) -> str:
     """Whole words from the beginning: a small model follows a sentence, not a page."""
-    text = " ".join(instructions.split())
-    return text if len(text) <= INSTRUCTION_CHARACTERS else text[:INSTRUCTION_CHARACTERS].rsplit(" ", 1)[0]
+    text = " ".join(well_formed(instructions).split())
+    if len(text.encode()) <= INSTRUCTION_BYTES:
+        return text
+    return text.encode()[:INSTRUCTION_BYTES].decode(errors="ignore").rpartition(" ")[0]

@@ -10,6 +10,8 @@ from edge_client.device.spoken_numbers import SCALES, SMALL, TENS, numbers_in, t
 
 _EDGES = ' \t\n.,!?;:"“”()[]{}…'
 _NAME_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds", "¥": "yen"}
+_MONEY = re.compile(r"([$€£¥])\s?(\d[\d.,]*\d|\d)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER_WORDS = frozenset({*SMALL, *TENS, *SCALES, "hundred", "point", "half", "percent"})
 
@@ -30,7 +32,8 @@ class Sentence:
     """The cleaned words of ``text``; ``lower`` is parallel to ``words``."""
 
     def __init__(self, text: str) -> None:
-        raw = [word for word in text.replace("’", "'").split() if _cleaned(word)]
+        plain = _MONEY.sub(lambda sum_: f"{sum_[2]} {_CURRENCIES[sum_[1]]}", text.replace("’", "'"))
+        raw = [word for word in plain.split() if _cleaned(word)]
         self.text = text
         self.words = tuple(_cleaned(word) for word in raw)
         self.commas = frozenset(

@@ -18,6 +18,7 @@ from edge_client.device.arguments import (
     plan_arguments,
     prompt_for,
     settled,
+    which,
 )
 from edge_client.device.calls import stream
 from edge_client.device.grammar import Series, Text, gbnf, only_text
@@ -83,7 +84,7 @@ class ToolCaller:
             return None
         form = await self._form(nearest.tool, " ".join(words), guess=forced)
         if not form.missing or forced:
-            arguments = json.dumps(form.arguments, ensure_ascii=False)
+            arguments = json.dumps(form.arguments)
             return ToolCall(f"call_{secrets.token_hex(10)}", nearest.tool.name, arguments)
         return form.missing[0].question if nearest.likeness >= demand.incomplete else None
 
@@ -108,7 +109,7 @@ class ToolCaller:
                 answers[ask] = None
             elif ask.lack is Lack.ASK:
                 answers[ask] = answer
-                doubtful.append(Missing(ask.name))
+                doubtful.append(which(ask.name))
         return Form(settled(plan, answers), (*doubtful, *missing))
 
     async def _choose(self, ask: Ask, text: str) -> Any:

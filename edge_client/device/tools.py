@@ -23,6 +23,8 @@ _VERBS = tuple(
         "convert",
     )
 )
+_TELLING = frozenset("i i'm i've my we we're our he she they this that it it's there".split())
+_WISHES = frozenset("want need wonder wish please looking".split())
 _ASKING = frozenset(
     "can could would will you i want need to like hey hi hello so and then let's let us".split()
 )
@@ -34,10 +36,14 @@ class Demand(NamedTuple):
     complete: float  # when all its arguments were said
     incomplete: float  # when something must be asked first
 
+    def raised(self, by: float) -> Demand:
+        return Demand(self.complete + by, self.incomplete + by)
+
 
 ORDINARY = Demand(complete=0.38, incomplete=0.5)
 SKILL_IS_CERTAIN = Demand(complete=0.44, incomplete=0.56)
 SKILL_DECLINES = Demand(complete=0.22, incomplete=0.34)
+STATEMENT = 0.2  # how much nearer it must lie if the words only tell something
 SAME_VERB = 0.25  # what it adds to the likeness if the request begins with the tool's verb
 
 
@@ -52,3 +58,9 @@ def begins_with_verb_of(tool: Tool, text: str) -> bool:
     asked = next((word for word in Sentence(text).lower if word not in _ASKING | POLITE_WORDS), "")
     own = {*name_words(tool.name)[:1], *Sentence(tool.description).lower[:1]}
     return any(asked in verbs and own & verbs for verbs in _VERBS)
+
+
+def is_statement(text: str) -> bool:
+    """Whether somebody tells something instead of asking for it: "I like songs", "my house is warm"."""
+    words = () if text.rstrip().endswith("?") else Sentence(text).lower
+    return bool(words) and words[0] in _TELLING and not _WISHES.intersection(words)
