@@ -16,6 +16,8 @@ from routing.turns import Heard, ReplyEnd, ReplyEvent, Samples, Turn
 from tests.edge import running_edge
 from tests.scripted import ScriptedBackend, say, tone
 
+pytestmark = pytest.mark.slow  # real peers, in real time
+
 SPOKEN_SEC = 0.5
 
 

@@ -20,6 +20,8 @@ from tests.edge import running_edge
 from tests.fake_stream import FakeStream, blocks
 from tests.scripted import ScriptedBackend, say, tone
 
+pytestmark = pytest.mark.slow  # real peers, in real time
+
 
 def silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SOUNDCARD_RATE), np.float32)

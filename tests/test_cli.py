@@ -158,6 +158,7 @@ def failed(command: list[str]) -> subprocess.CompletedProcess[str]:
 # -- calls -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_call_from_the_command_line(tmp_path: Path) -> None:
     recording, report, folder = tmp_path / "q.wav", tmp_path / "report.json", tmp_path / "replies"
     await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
@@ -180,6 +181,7 @@ async def test_a_call_from_the_command_line(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_a_call_without_a_traceback(tmp_path: Path) -> None:
     recording = tmp_path / "q.wav"
     await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)

@@ -63,6 +63,7 @@ def test_too_few_answers_are_a_fault() -> None:
     assert list(verdict(QUESTIONS, turns)) == ["expected at least 5 answered turns, got 4"]
 
 
+@pytest.mark.slow
 async def test_the_conversation_is_held_saved_and_interrupted(
     tmp_path: Path, nothing_left_behind: None
 ) -> None:

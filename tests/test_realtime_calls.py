@@ -14,6 +14,8 @@ from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
 from tests.scripted import ScriptedBackend, say, tone
 
+pytestmark = pytest.mark.slow  # real peers, in real time
+
 SPEECH = tone(0.6)
 
 

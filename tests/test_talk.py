@@ -21,6 +21,7 @@ def silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SOUNDCARD_RATE), np.float32)
 
 
+@pytest.mark.slow
 async def test_what_is_said_into_the_microphone_is_answered_by_the_loudspeaker(
     nothing_left_behind: None,
 ) -> None:

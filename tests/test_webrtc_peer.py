@@ -22,7 +22,7 @@ from tests.peers import Caller, chirp, find
 
 SETTINGS = PeerSettings(listen_addresses=(LOOPBACK,))
 
-pytestmark = pytest.mark.usefixtures("nothing_left_behind")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left_behind")]  # real peers, in real time
 
 
 class Notes:
