@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from edge_client.device.arguments import (
     Ask,
     asks_in,
-    is_question_for_argument,
     plan_arguments,
     prompt_for,
     settled,
 )
+from edge_client.device.form_field import is_question_for_argument
 from edge_client.device.grammar import (
     LONGEST_RUN,
     Choice,

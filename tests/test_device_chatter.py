@@ -29,6 +29,8 @@ async def chat(written: str, *, max_tokens: int = 40, max_sentences: int = 2) ->
         (" It is blue. It is blue. It is blue.", ["It is blue."]),
         (" The sky is blue. This is because the", ["The sky is blue."]),
         (" The sky is blue today, because the", ["The sky is blue today,", " because the"]),
+        (" It is a volcano is a volcano is a volcano.", [SPEECHLESS]),
+        (" Yes. A volcano is a volcano is a volcano.", ["Yes."]),
         ("", [SPEECHLESS]),
         ("  ", [SPEECHLESS]),
     ],

@@ -16,6 +16,16 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, NamedTuple
 
+from edge_client.device.form_field import (
+    FREE_TEXT,
+    FormField,
+    Lack,
+    Missing,
+    field_of,
+    mapping,
+    options_of,
+    sequence,
+)
 from edge_client.device.grammar import Expression, Figure, Series, Text, choice, only_text, spans
 from edge_client.device.prompt import QUESTION_BYTES, ending
 from edge_client.device.sentence import (
@@ -31,7 +41,6 @@ from routing.turns import Tool
 
 DEEPEST_NESTING = 4
 MOST_FIELDS = 64  # of one tool, nested ones included: schemas that refer to themselves grow without end
-MOST_OPTIONS = 300  # of one field
 
 FORM_EXAMPLES = """\
 Copy the words asked for from the sentence.
@@ -44,10 +53,6 @@ destination: "new orleans"
 Sentence: add oat milk to my shopping list
 item: "oat milk"
 """
-_QUESTION_BEGINNINGS = ("Which ", "What is the ", "How many ", "Yes or no: ")
-_FREE_TEXT = frozenset(
-    "query question search text message content body note prompt topic title task words".split()
-)
 _QUOTED = frozenset("text message content body note".split())  # what is said to somebody
 _QUOTING = ("saying", "says", "that")
 _QUESTION_WORDS = frozenset("how who why what what's when where which whose".split())
@@ -58,14 +63,6 @@ _SOURCES = frozenset("from source origin departure start".split())
 _TARGETS = frozenset("to target destination arrival end".split())
 _YES = frozenset("yes on enable enabled true with start activate".split())
 _EXAMPLE_IN_DESCRIPTION = re.compile(r"\(|\be\.?g\.?\b|\bfor example\b|\bsuch as\b|\blike\b", re.IGNORECASE)
-
-
-class Lack(Enum):
-    """What to do about an argument that was not said after all."""
-
-    ASK = "ask"
-    LEAVE_OUT = "leave out"
-    NULL = "null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +79,6 @@ class Ask:
 
 
 type Plan = str | int | float | bool | list[Plan] | dict[str, Plan] | Ask | None
-
-
-class Missing(NamedTuple):
-    """An argument that the tool needs and the user did not mention, and how to ask for it."""
-
-    name: str
-    question: str
-
-
-def which(name: str) -> Missing:
-    return Missing(name, f"Which {' '.join(name_words(name)) or name}?")
-
-
-def is_question_for_argument(text: str) -> bool:
-    """Whether we said this to be told an argument."""
-    return text.startswith(_QUESTION_BEGINNINGS) and text.endswith("?")
 
 
 class Arguments(NamedTuple):
@@ -163,7 +144,7 @@ class _Planner:
         self._definitions = {
             f"#/{key}/{name}": schema
             for key in ("$defs", "definitions")
-            for name, schema in _mapping(tool.parameters.get(key)).items()
+            for name, schema in mapping(tool.parameters.get(key)).items()
         }
         self._known = {*name_words(tool.name), *_description_words(tool.description)}
         self._numbers = list(sentence.numbers)
@@ -173,9 +154,9 @@ class _Planner:
 
     def fields(self, schema: Mapping[str, Any], depth: int = 0) -> dict[str, Plan]:
         """The needed fields first, since they have the first claim to what was said; then in the schema's order."""
-        required = {str(name) for name in _sequence(schema.get("required"))}
-        parts = islice(_mapping(schema.get("properties")).items(), self._room)
-        fields = {name: self._field(name, part, name in required) for name, part in parts}
+        required = {str(name) for name in sequence(schema.get("required"))}
+        parts = islice(mapping(schema.get("properties")).items(), self._room)
+        fields = {name: self._field(name, part, required=name in required) for name, part in parts}
         self._room -= len(fields)
         self._numbers_needed = sum(field.needed and field.is_numeric for field in fields.values())
         found = dict[str, Plan]()
@@ -189,26 +170,15 @@ class _Planner:
                 found[field.name] = value
         return {name: found[name] for name in fields if name in found}
 
-    def _field(self, name: str, schema: Any, required: bool) -> _Field:
-        """Follow references and see through the ways in which null is allowed."""
-        part, nullable = _mapping(schema), False
-        for _ in range(DEEPEST_NESTING):
-            part = _mapping(self._definitions.get(str(part.get("$ref")), part))
-            options = [_mapping(option) for option in _sequence(part.get("anyOf") or part.get("oneOf"))]
-            if not options:
-                break
-            nullable = nullable or any(option.get("type") == "null" for option in options)
-            part = next((option for option in options if option.get("type") != "null"), {})
-        types = _sequence(part.get("type")) or [part.get("type")]
-        kind = next((kind for kind in types if isinstance(kind, str) and kind != "null"), "string")
-        return _Field(name, part, kind, required, nullable or "null" in types)
+    def _field(self, name: str, schema: Any, *, required: bool) -> FormField:
+        return field_of(name, schema, required=required, definitions=self._definitions)
 
-    def _value(self, field: _Field, depth: int) -> Plan | _Nothing:
+    def _value(self, field: FormField, depth: int) -> Plan | _Nothing:
         """What the sentence says about ``field``."""
         if "const" in field.schema:
             value: Plan = field.schema["const"]
             return value
-        if options := _options(field.schema):
+        if options := options_of(field.schema):
             return self._option(field, options)
         match field.kind:
             case "boolean":
@@ -221,9 +191,9 @@ class _Planner:
                 return self._object(field, depth)
         return self._words(field)
 
-    def _guess(self, field: _Field) -> Plan:
+    def _guess(self, field: FormField) -> Plan:
         """Something that fits the schema, for callers that insist on the tool. It counts as missing."""
-        options = _options(field.schema)
+        options = options_of(field.schema)
         self.missing.append(field.request)
         if options:
             return _one_of(field.name, [_json(option) for option in options])
@@ -241,7 +211,7 @@ class _Planner:
 
     # -- kinds of value ------------------------------------------------------------------------------------------------
 
-    def _option(self, field: _Field, options: Sequence[Any]) -> Plan | _Nothing:
+    def _option(self, field: FormField, options: Sequence[Any]) -> Plan | _Nothing:
         said = [option for option in options if self._says_option(option)]
         longest = [option for option in said if not any(_within(option, other) for other in said)]
         if {"on", "off"} <= {str(option).lower() for option in longest}:  # "turn the light on the porch off"
@@ -253,14 +223,14 @@ class _Planner:
             return self._sentence.mentions(" ".join(name_words(option))) or self._sentence.mentions(option)
         return isinstance(option, int | float) and Fraction(option) in self._sentence.numbers
 
-    def _yes_or_no(self, field: _Field) -> Plan | _Nothing:
+    def _yes_or_no(self, field: FormField) -> Plan | _Nothing:
         said = set(self._sentence.lower)
         if said & _NO:
             return False
         named = bool(said & set(name_words(field.name)))
         return True if named or (field.needed and said & _YES) else _NOTHING
 
-    def _number(self, field: _Field) -> Plan | _Nothing:
+    def _number(self, field: FormField) -> Plan | _Nothing:
         """The next number; where there are more numbers than fields, one of those that leave enough for the rest."""
         fitting = [number for number in self._numbers if field.allows(number)]
         if not fitting:
@@ -273,9 +243,9 @@ class _Planner:
         self._numbers.remove(fitting[0])
         return _one_of(field.name, [_json(_plain_number(number)) for number in fitting[: spare + 1]])
 
-    def _list(self, field: _Field, depth: int) -> Plan | _Nothing:
+    def _list(self, field: FormField, depth: int) -> Plan | _Nothing:
         items = self._field(field.name, field.schema.get("items"), required=True)
-        if options := _options(items.schema):
+        if options := options_of(items.schema):
             said = [option for option in options if self._says_option(option)]
             return said or _NOTHING
         if items.is_numeric:
@@ -299,16 +269,16 @@ class _Planner:
         if run:
             yield " ".join(run)
 
-    def _object(self, field: _Field, depth: int) -> Plan | _Nothing:
+    def _object(self, field: FormField, depth: int) -> Plan | _Nothing:
         if depth >= DEEPEST_NESTING:
             return _NOTHING
         inner = self.fields(field.schema, depth + 1)
         return inner if inner or field.needed else _NOTHING
 
-    def _words(self, field: _Field) -> Plan | _Nothing:
+    def _words(self, field: FormField) -> Plan | _Nothing:
         """A string: a stretch of the sentence."""
         names = set(name_words(field.name))
-        if names & _FREE_TEXT:
+        if names & FREE_TEXT:
             return self._free_text(names)
         content = self._content(names)
         named = any(self._sentence.mentions(name) for name in names)
@@ -368,57 +338,6 @@ class _Planner:
         return " ".join(self._sentence.words[start:end]) or _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    name: str
-    schema: Mapping[str, Any]
-    kind: str
-    required: bool
-    nullable: bool
-
-    @property
-    def needed(self) -> bool:
-        return self.required and not self.nullable
-
-    @property
-    def lack(self) -> Lack:
-        if self.required:
-            return Lack.NULL if self.nullable else Lack.ASK
-        return Lack.LEAVE_OUT
-
-    @property
-    def request(self) -> Missing:
-        """How to ask for its value."""
-        words = " ".join(name_words(self.name)) or self.name
-        if options := _options(self.schema):
-            return Missing(self.name, f"Which {words}: {_listed([str(option) for option in options[:4]])}?")
-        if self.kind == "boolean":
-            return Missing(self.name, f"Yes or no: {words}?")
-        if self.is_numeric and words.endswith(("s", "people")):
-            return Missing(self.name, f"How many {words}?")
-        if self.is_numeric or _FREE_TEXT.intersection(name_words(self.name)):
-            return Missing(self.name, f"What is the {words}?")
-        return which(self.name)
-
-    @property
-    def meanings(self) -> tuple[str, ...]:
-        """What its value is like. A name of one letter says nothing."""
-        name, description = " ".join(name_words(self.name)), self.schema.get("description")
-        told = (description,) if isinstance(description, str) and description else ()
-        return (name, *told) if len(name) > 2 else told
-
-    @property
-    def is_numeric(self) -> bool:
-        return self.kind in ("integer", "number") and "enum" not in self.schema and "const" not in self.schema
-
-    def allows(self, number: Fraction) -> bool:
-        if self.kind == "integer" and number.denominator > 1:
-            return False
-        low, high = self.schema.get("minimum"), self.schema.get("maximum")
-        above = not isinstance(low, int | float) or number >= low
-        return above and (not isinstance(high, int | float) or number <= high)
-
-
 def _runs_of(places: Sequence[int]) -> list[list[int]]:
     """Places that follow each other, together."""
     runs: list[list[int]] = []
@@ -457,20 +376,3 @@ def _description_words(description: str) -> list[str]:
     general = _EXAMPLE_IN_DESCRIPTION.split(description, maxsplit=1)[0]
     words = Sentence(general).words
     return [word.lower() for place, word in enumerate(words) if place == 0 or word.islower()]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _options(schema: Mapping[str, Any]) -> Sequence[Any]:
-    return _sequence(schema.get("enum"))[:MOST_OPTIONS]
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last

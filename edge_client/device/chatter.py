@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from edge_client.models.library import Hosted
     from edge_client.models.smollm2 import SmolLM2
 
-SPEECHLESS = "I'm not sure what to say to that."
+SPEECHLESS = "I'm not sure about that."
 
 
 async def chatter(
     language: Hosted[SmolLM2], prompt: str, *, max_tokens: int, max_sentences: int
 ) -> AsyncGenerator[str]:
-    """At most ``max_sentences`` of them, without what is said twice or left unfinished behind a whole sentence.
+    """At most ``max_sentences`` of them, without what goes round in circles or is left unfinished behind a whole one.
 
     Raises:
         BackendError: the model failed.
@@ -28,7 +28,7 @@ async def chatter(
     said: list[str] = []
     async with aclosing(_clauses(language, prompt, max_tokens)) as clauses:
         async for clause in clauses:
-            if _is_repetition(clause, said) or _is_leftover(clause, said):
+            if _is_repetition(clause, said) or _is_circle(clause) or _is_leftover(clause, said):
                 break
             yield clause if said else clause.lstrip()
             said.append(clause)
@@ -56,6 +56,13 @@ async def _clauses(language: Hosted[SmolLM2], prompt: str, max_tokens: int) -> A
 
 def _is_repetition(clause: str, said: list[str]) -> bool:
     return clause.strip() in (earlier.strip() for earlier in said)
+
+
+def _is_circle(clause: str) -> bool:
+    """Whether three words come back: "a volcano is a volcano is a volcano"."""
+    words = clause.lower().split()
+    threes = list(zip(words, words[1:], words[2:], strict=False))
+    return len(set(threes)) < len(threes)
 
 
 def _is_leftover(clause: str, said: list[str]) -> bool:

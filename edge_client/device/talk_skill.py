@@ -48,6 +48,7 @@ def gladness(_request: Request) -> str:
     "i had a bad day",
     "i had a long day at work",
     "i'm lonely",
+    "my dog is sick",
 )
 def sympathy(_request: Request) -> str:
     return "I'm sorry to hear that. Do you want to tell me about it?"
@@ -182,6 +183,7 @@ def acknowledgement(_request: Request) -> str:
 
 @skill(
     "how many days are in a week",
+    "how many minutes are in an hour",
     "how long does the day last on the moon",
     "what time does the store open",
     "what is the date of independence day",

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_client.device.arguments import (
     Ask,
-    Lack,
-    Missing,
     asks_in,
-    is_question_for_argument,
     plan_arguments,
     prompt_for,
     settled,
-    which,
 )
 from edge_client.device.calls import stream
+from edge_client.device.form_field import Lack, Missing, is_question_for_argument, which
 from edge_client.device.grammar import Series, Text, gbnf, only_text
 from edge_client.device.matcher import Matcher
 from edge_client.device.sentence import Sentence
