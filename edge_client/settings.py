@@ -128,4 +128,7 @@ def _overlaid(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in faults)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in faults
+    )
