@@ -141,29 +141,19 @@ def _welcome(url: str, *, open_to_all: bool) -> None:
 @app.command()
 def call(
     *,
-    url: Annotated[
-        str, typer.Argument(help="The server: an Antiphon edge, or any other OpenAI Realtime server.")
-    ] = (LOCAL_EDGE),
-    wav: Annotated[
-        list[Path] | None, typer.Option(help="A recording to play; may be given several times.")
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="A sentence to speak; may be given several times.")
-    ] = None,
-    microphone: Annotated[
-        bool, typer.Option("--microphone", "-m", help="Speak yourself, and listen.")
-    ] = False,
+    url: Annotated[str, typer.Argument(help="The server: an Antiphon edge, or any other OpenAI Realtime server.")] = (
+        LOCAL_EDGE
+    ),
+    wav: Annotated[list[Path] | None, typer.Option(help="A recording to play; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A sentence to speak; may be given several times.")] = None,
+    microphone: Annotated[bool, typer.Option("--microphone", "-m", help="Speak yourself, and listen.")] = False,
     turns: Annotated[
         int | None,
         typer.Option(min=1, help="How many turns to ask, from the start again where there are fewer."),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for the replies, as WAV files.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="File for the whole report, as JSON.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="API key or client secret, where the server asks for one.")
-    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the whole report, as JSON.")] = None,
+    key: Annotated[str | None, typer.Option(help="API key or client secret, where the server asks for one.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to ask for, where the server has several.")] = None,
 ) -> None:
     """Call a server over WebRTC, speak, listen, and measure what a caller feels.
@@ -196,16 +186,10 @@ def call(
 @app.command()
 def bench(
     *,
-    url: Annotated[
-        str | None, typer.Argument(help="The server to measure; without one, an edge is started.")
-    ] = None,
+    url: Annotated[str | None, typer.Argument(help="The server to measure; without one, an edge is started.")] = None,
     turns: Annotated[int, typer.Option(min=1, help="How many turns to ask.")] = 24,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="File for the whole report, as JSON.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="API key or client secret, where the server asks for one.")
-    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the whole report, as JSON.")] = None,
+    key: Annotated[str | None, typer.Option(help="API key or client secret, where the server asks for one.")] = None,
 ) -> None:
     """Measure latency at the caller, over real WebRTC and in real time. Leave the machine idle meanwhile.
 
@@ -226,9 +210,7 @@ def bench(
 def talk(
     *,
     config: ConfigFile = None,
-    input_device: Annotated[
-        str | None, typer.Option(help="Microphone, by number or a part of its name.")
-    ] = None,
+    input_device: Annotated[str | None, typer.Option(help="Microphone, by number or a part of its name.")] = None,
     output_device: Annotated[str | None, typer.Option(help="Loudspeaker, likewise.")] = None,
     devices: Annotated[bool, typer.Option("--devices", help="List this machine's devices and exit.")] = False,
     headphones: Annotated[bool, typer.Option(help="Leave the echo canceller out: nothing echoes.")] = False,
@@ -316,9 +298,7 @@ def list_models() -> None:
     for heading in ("model", "wheel", "MB", "here"):
         table.add_column(heading, justify="right" if heading == "MB" else "left")
     for file in store.files:
-        table.add_row(
-            file.name, file.wheel, f"{file.size / 1e6:.1f}", "no" if file.name in missing else "yes"
-        )
+        table.add_row(file.name, file.wheel, f"{file.size / 1e6:.1f}", "no" if file.name in missing else "yes")
     _console().print(table)
 
 

@@ -99,9 +99,7 @@ class Conversation:
     def add(self, item: Item, *, after: str | None = None) -> None:
         """Append ``item``, or put it behind the item with id ``after`` ("root" means in front of all)."""
         if any(known.id == item.id for known in self._items):
-            raise InvalidRequest(
-                f"an item with id {item.id!r} exists already", code="item_exists", param="item.id"
-            )
+            raise InvalidRequest(f"an item with id {item.id!r} exists already", code="item_exists", param="item.id")
         self._items.insert(self._place(after), item)
         while len(self._items) > MOST_ITEMS or self._characters > MOST_CHARACTERS:
             del self._items[0]
@@ -126,9 +124,7 @@ class Conversation:
         """
         item = self.get(item_id)
         if item is None:
-            raise InvalidRequest(
-                f"expected the id of an item, got {item_id!r}", code="item_not_found", param="item_id"
-            )
+            raise InvalidRequest(f"expected the id of an item, got {item_id!r}", code="item_not_found", param="item_id")
         return item
 
     @property
@@ -157,9 +153,7 @@ class Conversation:
         item.heard = min(samples, item.samples)
         item.status = "incomplete"
 
-    def history(
-        self, *, heard: Mapping[str, int] | None = None, without: str | None = None
-    ) -> tuple[HistoryItem, ...]:
+    def history(self, *, heard: Mapping[str, int] | None = None, without: str | None = None) -> tuple[HistoryItem, ...]:
         """What a backend should know, but for the item ``without``.
 
         Messages that are being played are cut to the samples that were ``heard`` so far, by their ids.

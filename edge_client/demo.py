@@ -65,9 +65,7 @@ def prepare(store: ModelStore, tell: Tell) -> Programme:
     return Programme((*questions, human), long, interruption)
 
 
-async def demo(
-    programme: Programme, console: Console, *, once: bool, port: int, folder: Path = FOLDER
-) -> bool:
+async def demo(programme: Programme, console: Console, *, once: bool, port: int, folder: Path = FOLDER) -> bool:
     """Hold the conversation, show it, and wait for Ctrl-C unless it is for ``once``; returns whether all went well."""
     async with started_edge(console, port=port) as edge:
         turns = await converse(edge.url, programme, console, folder=folder)
@@ -114,9 +112,7 @@ def _show(turns: Sequence[TurnReport], edge: EdgeProcess, console: Console) -> N
     first = next((turn.heard_at for turn in turns if turn.heard_at is not None), None)
     if first is not None:
         seconds = first - edge.started_at
-        console.print(
-            f"Start to first answered turn: {seconds:.1f} s (at most {LONGEST_START_SEC:.0f} expected)"
-        )
+        console.print(f"Start to first answered turn: {seconds:.1f} s (at most {LONGEST_START_SEC:.0f} expected)")
     if memory := edge.memory():
         megabytes = memory.peak / 1e6
         console.print(
@@ -126,9 +122,7 @@ def _show(turns: Sequence[TurnReport], edge: EdgeProcess, console: Console) -> N
 
 async def _leave_running(edge: EdgeProcess, console: Console) -> None:
     """Until Ctrl-C, which is how this is meant to end, or until the edge ends."""
-    console.print(
-        f"\nThe page is at [bold]{edge.url}[/]. Open it, allow the microphone and speak. Ctrl-C ends it."
-    )
+    console.print(f"\nThe page is at [bold]{edge.url}[/]. Open it, allow the microphone and speak. Ctrl-C ends it.")
     loop, ending = asyncio.get_running_loop(), asyncio.create_task(edge.ended())
     try:
         loop.add_signal_handler(signal.SIGINT, ending.cancel)

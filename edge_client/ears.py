@@ -54,9 +54,7 @@ class EarsStatistics:
 class Ears:
     """One caller's microphone stream, cut into frames, judged on the detector's thread."""
 
-    def __init__(
-        self, *, detector: VoiceDetector, thread: DetectorThread, settings: EndpointerSettings
-    ) -> None:
+    def __init__(self, *, detector: VoiceDetector, thread: DetectorThread, settings: EndpointerSettings) -> None:
         self._detector = detector
         self._thread = thread
         self.endpointer = Endpointer(settings)

@@ -118,9 +118,7 @@ class EndpointerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["semantic", "silence", "manual"] = (
-        "semantic"  # "manual": the client says when, nothing is signalled
-    )
+    mode: Literal["semantic", "silence", "manual"] = "semantic"  # "manual": the client says when, nothing is signalled
     eagerness: Literal["low", "medium", "auto", "high"] = "auto"  # scales the holds of the semantic mode
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # a frame at least this likely is speech
@@ -133,15 +131,11 @@ class EndpointerSettings(BaseModel):
 
     silence_ms: PositiveInt = 500  # the one hold of the silence mode
 
-    certain_text: Annotated[float, Field(gt=0, le=1)] = (
-        0.3  # words this likely to end a sentence count in full
-    )
+    certain_text: Annotated[float, Field(gt=0, le=1)] = 0.3  # words this likely to end a sentence count in full
     complete_score: Annotated[float, Field(ge=0, le=2)] = 1.05  # of sound and words together, from 0 to 2
     incomplete_score: Annotated[float, Field(ge=0, le=2)] = 0.8
     complete_hold_ms: PositiveInt = 256  # from the complete score on
-    unsure_hold_ms: PositiveInt = (
-        640  # between the two scores, or where only the sound or the words were judged
-    )
+    unsure_hold_ms: PositiveInt = 640  # between the two scores, or where only the sound or the words were judged
     incomplete_hold_ms: PositiveInt = 1200  # below the incomplete score
     maximum_hold_ms: PositiveInt = 2000  # nothing was judged
 

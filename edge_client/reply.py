@@ -233,9 +233,7 @@ class Reply:
         self._emit(ReplyItemDone(self.id, self._index, self._message))
         self._message = None
 
-    def _finish(
-        self, status: ReplyStatus, *, cut_reason: CutReason | None = None, error: str | None = None
-    ) -> None:
+    def _finish(self, status: ReplyStatus, *, cut_reason: CutReason | None = None, error: str | None = None) -> None:
         if self.done:
             return
         self.done = True

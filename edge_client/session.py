@@ -249,9 +249,7 @@ class Session:
             InvalidRequest: there is none.
         """
         if not self._floor.busy:
-            raise InvalidRequest(
-                "expected an active response to cancel, got none", code="response_cancel_not_active"
-            )
+            raise InvalidRequest("expected an active response to cancel, got none", code="response_cancel_not_active")
         self.silence()
 
     def silence(self) -> None:
@@ -272,9 +270,7 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(
-    session_id: str, parts: SessionParts, *, options: SessionOptions
-) -> AsyncIterator[Session]:
+async def open_session(session_id: str, parts: SessionParts, *, options: SessionOptions) -> AsyncIterator[Session]:
     """A session that listens until the block ends."""
     async with asyncio.TaskGroup() as tasks:
         session = Session(session_id, parts, options=options, tasks=tasks)

@@ -32,9 +32,7 @@ READ_ELSEWHERE = {"ANTIPHON_MODELS"}  # the model folder belongs to every comman
 
 
 def _split(value: Any) -> Any:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 type CommaSeparated[T] = Annotated[tuple[T, ...], BeforeValidator(_split)]
@@ -48,9 +46,7 @@ class EdgeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
     api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
-    allowed_origins: CommaSeparated[
-        str
-    ] = ()  # of pages elsewhere that may call; loopback always may in development
+    allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
     maximum_sessions: int = Field(default=16, ge=1)
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()
@@ -79,9 +75,7 @@ class EdgeSettings(BaseModel):
             return False
 
 
-def read_settings(
-    file: Path | None = None, *, environment: Mapping[str, str], **arguments: Any
-) -> EdgeSettings:
+def read_settings(file: Path | None = None, *, environment: Mapping[str, str], **arguments: Any) -> EdgeSettings:
     """The settings from ``file``, ``environment``, and those ``arguments`` that are not None.
 
     Raises:

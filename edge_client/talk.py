@@ -21,9 +21,7 @@ from routing.turns import SPEECH_SAMPLE_RATE
 SESSION_ID = "talk"
 
 
-async def talk(
-    settings: EdgeSettings, open_stream: OpenStream, console: Console, *, echo: bool = True
-) -> None:
+async def talk(settings: EdgeSettings, open_stream: OpenStream, console: Console, *, echo: bool = True) -> None:
     """Load the models and converse until Ctrl-C.
 
     Raises:
@@ -38,9 +36,7 @@ async def talk(
         await converse(edge, open_stream, echo=echo, print_line=console.print)
 
 
-async def converse(
-    edge: Edge, open_stream: OpenStream, *, echo: bool, print_line: Callable[[str], None]
-) -> None:
+async def converse(edge: Edge, open_stream: OpenStream, *, echo: bool, print_line: Callable[[str], None]) -> None:
     """Join the devices to a new session of ``edge`` until cancelled."""
     mouth = PacedMouth()
     captions = Captions(print_line)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -18,6 +19,9 @@ from edge_client.models.store import ModelStore, default_folder
 
 if TYPE_CHECKING:
     from tests.edge import EdgeProcess
+
+hypothesis.settings.register_profile("house", deadline=None)  # no test asserts how long anything takes
+hypothesis.settings.load_profile("house")
 
 IN_CI = bool(os.environ.get("CI"))
 ORDER = (
@@ -140,9 +144,7 @@ def lack_of_models() -> str | None:
 
 
 def lack_of_chromium() -> str | None:
-    return (
-        None if shutil.which("chromium") else "no chromium on the PATH; on Debian: apt-get install chromium"
-    )
+    return None if shutil.which("chromium") else "no chromium on the PATH; on Debian: apt-get install chromium"
 
 
 def lack_of_node() -> str | None:

@@ -47,9 +47,7 @@ class Diary:
 
     def heard(self) -> list[str]:
         """What the user said, as the server understood it."""
-        return [
-            event["transcript"] for event in self.of("conversation.item.input_audio_transcription.completed")
-        ]
+        return [event["transcript"] for event in self.of("conversation.item.input_audio_transcription.completed")]
 
     def answers(self) -> list[str]:
         """The words of every answer that came to its end."""
@@ -85,9 +83,7 @@ class Diary:
     def first_sound(self, since: int) -> Event | None:
         """The first audio of the reply to what was said since event number ``since``."""
         commit = self.last_commit(since)
-        return (
-            None if commit is None else next(iter(self.of("response.output_audio.delta", since=commit)), None)
-        )
+        return None if commit is None else next(iter(self.of("response.output_audio.delta", since=commit)), None)
 
     def answer(self, since: int) -> str | None:
         """The complete answer to what was said since event number ``since``."""
@@ -96,9 +92,7 @@ class Diary:
             return None
         begun = {event["response"]["id"] for event in self.of("response.created", since=commit)}
         done = [event["response"] for event in self.of("response.done", since=commit)]
-        return next(
-            (text for response in done if response["id"] in begun and (text := answer(response))), None
-        )
+        return next((text for response in done if response["id"] in begun and (text := answer(response))), None)
 
 
 def answer(response: Mapping[str, Any]) -> str:

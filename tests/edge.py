@@ -49,9 +49,7 @@ async def running_edge(
     """An edge on a free port of loopback, real but for its models."""
     thread = ModelThread("loudness")
     hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
-    edge = Edge(
-        settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend())
-    )
+    edge = Edge(settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend()))
     ready = asyncio.Event()
     with closing(thread), socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
@@ -100,11 +98,7 @@ def edge_program() -> Iterator[EdgeProcess]:
 
 def _environment() -> dict[str, str]:
     """This one without the settings of an edge, whoever made them."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(PREFIX) or name in READ_ELSEWHERE
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in READ_ELSEWHERE}
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:

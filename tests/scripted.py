@@ -51,9 +51,7 @@ def tone(seconds: float, *, frequency: float = 440.0) -> Samples:
     return (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
 
-def say(
-    words: str, *, seconds: float = 1.0, heard: str = "hello there", end_of_sentence: float = 1.0
-) -> Script:
+def say(words: str, *, seconds: float = 1.0, heard: str = "hello there", end_of_sentence: float = 1.0) -> Script:
     """Understand ``heard``, answer ``words`` with a tone of ``seconds``."""
 
     async def script(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:

@@ -83,9 +83,7 @@ def words(text: str) -> str:
     return " ".join(re.sub(r"[^\w']+", " ", spelled).split())
 
 
-NUMBERS = dict(
-    zip(map(str, range(11)), "zero one two three four five six seven eight nine ten".split(), strict=True)
-)
+NUMBERS = dict(zip(map(str, range(11)), "zero one two three four five six seven eight nine ten".split(), strict=True))
 
 
 # -- the archive -----------------------------------------------------------------------------------------------------

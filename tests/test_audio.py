@@ -63,9 +63,7 @@ def test_block_sizes_do_not_change_what_comes_out(sizes: list[int]) -> None:
     in_blocks, at_once = Resampler(24_000, 16_000), Resampler(24_000, 16_000)
     starts = np.cumsum([0, *sizes])
 
-    blocks = [
-        in_blocks.feed(samples[start : start + size]) for start, size in zip(starts, sizes, strict=False)
-    ]
+    blocks = [in_blocks.feed(samples[start : start + size]) for start, size in zip(starts, sizes, strict=False)]
 
     whole = np.concatenate((at_once.feed(samples), at_once.flush()))
     np.testing.assert_allclose(np.concatenate([*blocks, in_blocks.flush()]), whole, atol=1e-6)

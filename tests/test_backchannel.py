@@ -12,8 +12,6 @@ def test_sounds_of_listening(text: str) -> None:
     assert is_backchannel(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["Stop.", "No.", "Yes, stop.", "Wait!", "Okay, but why?", "Yeah yeah yeah yeah"]
-)
+@pytest.mark.parametrize("text", ["Stop.", "No.", "Yes, stop.", "Wait!", "Okay, but why?", "Yeah yeah yeah yeah"])
 def test_words_that_mean_something(text: str) -> None:
     assert not is_backchannel(text)

@@ -63,9 +63,7 @@ async def test_several_turns_in_one_call_do_not_mix() -> None:
 
 
 async def test_a_barge_in_is_measured() -> None:
-    backend = ScriptedBackend(
-        say("a long story", seconds=8, heard="tell"), say("ok", seconds=0.3, heard="stop")
-    )
+    backend = ScriptedBackend(say("a long story", seconds=8, heard="tell"), say("ok", seconds=0.3, heard="stop"))
     async with running_edge(backend) as edge, Caller.connect(edge.url) as call:
         story = await call.say(question())
         assert await call.audible()
@@ -109,9 +107,7 @@ async def test_a_server_that_hangs_up_is_noticed() -> None:
     told: list[dict[str, Any]] = []
     async with running_edge() as edge, Caller.connect(edge.url, on_event=told.append) as call:
         call.send({"type": "session.update", "session": {"type": "realtime"}})
-        (serving,) = [
-            task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_serve"
-        ]
+        (serving,) = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_serve"]
         serving.cancel()
         with pytest.raises(BackendUnavailable, match="ended the call"):
             await call.say(np.tile(question(), 10))
@@ -121,9 +117,7 @@ async def test_a_server_that_hangs_up_is_noticed() -> None:
 
 
 async def test_nobody_there() -> None:
-    with pytest.raises(
-        BackendUnavailable, match=r"nobody takes calls at http://127\.0\.0\.1:9/v1/realtime/calls"
-    ):
+    with pytest.raises(BackendUnavailable, match=r"nobody takes calls at http://127\.0\.0\.1:9/v1/realtime/calls"):
         async with Caller.connect("127.0.0.1:9"):
             raise AssertionError("connected to nobody")
 

@@ -29,10 +29,7 @@ def silence(seconds: float) -> Samples:
 
 def arriving(*parts: Samples) -> Sequence[Arrival]:
     whole = np.concatenate(parts)
-    return [
-        Arrival(number * 0.02, AudioChunk(block, SOUNDCARD_RATE))
-        for number, block in enumerate(blocks(whole))
-    ]
+    return [Arrival(number * 0.02, AudioChunk(block, SOUNDCARD_RATE)) for number, block in enumerate(blocks(whole))]
 
 
 def test_the_speech_before_the_reply_is_the_one_it_answers() -> None:
@@ -49,9 +46,7 @@ def test_the_speech_before_the_reply_is_the_one_it_answers() -> None:
         ([], arriving(tone(0.5))),
     ],
 )
-def test_without_question_and_answer_there_is_no_turn(
-    said: Sequence[Arrival], heard: Sequence[Arrival]
-) -> None:
+def test_without_question_and_answer_there_is_no_turn(said: Sequence[Arrival], heard: Sequence[Arrival]) -> None:
     assert spoken(said, heard) is None
 
 

@@ -54,9 +54,7 @@ def test_a_noisy_room_is_no_speech() -> None:
 
 def test_a_click_is_not_speech_and_a_short_closure_does_not_end_it() -> None:
     click = tone(0.01)
-    recording = np.concatenate(
-        (click, silence(0.5), tone(0.3), silence(0.1), tone(0.03), silence(0.5), click)
-    )
+    recording = np.concatenate((click, silence(0.5), tone(0.3), silence(0.1), tone(0.03), silence(0.5), click))
     span = speech_span(recording, RATE)
     assert span is not None
     assert abs(span.begin - int(0.51 * RATE)) <= WINDOW

@@ -121,9 +121,7 @@ def test_silence_takes_up_the_lag_that_jitter_has_left() -> None:
 
 
 @given(late_sec=st.floats(0, 0.5), place=st.integers(1, 40))
-def test_one_late_frame_starves_the_player_of_what_its_buffer_does_not_cover(
-    late_sec: float, place: int
-) -> None:
+def test_one_late_frame_starves_the_player_of_what_its_buffer_does_not_cover(late_sec: float, place: int) -> None:
     frames = arriving(line(Interval(99.5, 100.5), seconds=1))
     late = [replace(a, at=a.at + late_sec) if i >= place else a for i, a in enumerate(frames)]
     expected = max(0.0, late_sec - PLAYER_BUFFER_SEC)

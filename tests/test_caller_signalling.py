@@ -26,10 +26,7 @@ def test_an_address_may_stop_anywhere_on_the_way(given_url: str, where: str) -> 
 
 
 def test_a_model_is_asked_for_in_the_query() -> None:
-    assert (
-        calls_url("http://a.example?x=1", model="gpt 1")
-        == "http://a.example/v1/realtime/calls?x=1&model=gpt+1"
-    )
+    assert calls_url("http://a.example?x=1", model="gpt 1") == "http://a.example/v1/realtime/calls?x=1&model=gpt+1"
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com", "http://", "", "http://[::1"])

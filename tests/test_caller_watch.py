@@ -47,9 +47,7 @@ def state(watch: TurnWatch) -> tuple[bool, bool]:
 
 
 def test_a_whole_turn() -> None:
-    watch = watching(
-        heard("i1", " What time is it? "), created("r1"), words("r1", "It is "), words("r1", "noon.")
-    )
+    watch = watching(heard("i1", " What time is it? "), created("r1"), words("r1", "It is "), words("r1", "noon."))
     assert state(watch) == (False, False)
     watch.feed({**done("r1"), "antiphon": {"turn": TURN}})
     assert state(watch) == (True, False)
@@ -106,9 +104,7 @@ def test_failures_and_errors_are_told() -> None:
 
 
 def test_written_answers_count_too() -> None:
-    watch = watching(
-        created("r1"), {"type": "response.output_text.done", "response_id": "r1", "text": "Noon."}
-    )
+    watch = watching(created("r1"), {"type": "response.output_text.done", "response_id": "r1", "text": "Noon."})
     assert watch.answer == "Noon."
 
 
@@ -120,8 +116,7 @@ JSON = st.recursive(
 
 
 @given(
-    kind=st.sampled_from(["response.created", "response.done", "error", "output_audio_buffer.stopped"])
-    | JSON,
+    kind=st.sampled_from(["response.created", "response.done", "error", "output_audio_buffer.stopped"]) | JSON,
     response=JSON,
     antiphon=JSON,
 )

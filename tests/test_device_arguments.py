@@ -234,9 +234,7 @@ def test_nested_schemas_and_references_are_followed() -> None:
         "Book a table at a restaurant",
         {
             "type": "object",
-            "$defs": {
-                "Party": {"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
-            },
+            "$defs": {"Party": {"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}},
             "properties": {"party": {"$ref": "#/$defs/Party"}, "kind": {"const": "dinner"}},
             "required": ["party", "kind"],
         },
@@ -305,9 +303,7 @@ def test_questions_fit_what_is_missing(kind: str, name: str, question: str) -> N
         ("Find a Paris to Rome train.", "Paris", "Rome"),
     ],
 )
-def test_the_ends_of_a_journey_are_told_apart_by_their_prepositions(
-    text: str, origin: str, destination: str
-) -> None:
+def test_the_ends_of_a_journey_are_told_apart_by_their_prepositions(text: str, origin: str, destination: str) -> None:
     train = tool("find_train", "Find a train", origin=TEXT, destination=TEXT)
     assert filled(train, text) == {"origin": origin, "destination": destination}
 
@@ -331,9 +327,7 @@ def test_examples_in_a_description_do_not_hide_the_words_of_the_user() -> None:
 
 
 schemas = st.recursive(
-    st.sampled_from(
-        [TEXT, NUMBER, {"type": "boolean"}, {"enum": ["red", 5, None]}, {}, {"type": ["string", "null"]}]
-    ),
+    st.sampled_from([TEXT, NUMBER, {"type": "boolean"}, {"enum": ["red", 5, None]}, {}, {"type": ["string", "null"]}]),
     lambda parts: (
         st.builds(lambda part: {"type": "array", "items": part}, parts)
         | st.builds(
@@ -348,13 +342,9 @@ schemas = st.recursive(
 
 @given(
     fields=st.dictionaries(st.sampled_from(["city", "query", "count", "on"]), schemas, max_size=4),
-    text=st.lists(
-        st.sampled_from('red five in Paris "quoted" the on, 7 and \\ é query'.split()), max_size=12
-    ),
+    text=st.lists(st.sampled_from('red five in Paris "quoted" the on, 7 and \\ é query'.split()), max_size=12),
 )
-def test_any_schema_and_any_sentence_give_arguments_with_the_fields_required(
-    fields: Schema, text: list[str]
-) -> None:
+def test_any_schema_and_any_sentence_give_arguments_with_the_fields_required(fields: Schema, text: list[str]) -> None:
     asked, sentence = tool("do_it", "Do something", **fields), " ".join(text)
     arguments = filled(asked, sentence)
     assert set(arguments) == set(fields)

@@ -122,9 +122,7 @@ def kinds_of(events: list[ReplyEvent]) -> list[str]:
 async def test_a_spoken_question_is_heard_and_answered_clause_by_clause(
     models: ScriptedModels, backend: DeviceBackend
 ) -> None:
-    models.writer.replies = {
-        "User: why is the sea so salty": " Rivers carry salt into it. They always did. Really."
-    }
+    models.writer.replies = {"User: why is the sea so salty": " Rivers carry salt into it. They always did. Really."}
     events = await answered(backend, turn(), "Why is the sea so salty?")
     assert kinds_of(events) == ["Heard", "TextDelta", "AudioChunk", "TextDelta", "AudioChunk", "ReplyEnd"]
     assert events[0] == Heard("Why is the sea so salty?", is_final=True, end_of_sentence=0.9)
@@ -276,9 +274,7 @@ async def test_a_reply_that_waits_to_be_committed_can_be_closed(backend: DeviceB
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_typed_question_is_answered_without_being_heard(
-    models: ScriptedModels, backend: DeviceBackend
-) -> None:
+async def test_a_typed_question_is_answered_without_being_heard(models: ScriptedModels, backend: DeviceBackend) -> None:
     models.writer.replies = {"User: and the lakes": " Lakes are fresh."}
     history = (
         Message("user", "Is the sea salty?"),
@@ -306,9 +302,7 @@ async def test_a_text_reply_has_no_sound(models: ScriptedModels, backend: Device
 
 
 async def test_a_script_is_said_to_the_letter(models: ScriptedModels, backend: DeviceBackend) -> None:
-    events = await answered(
-        backend, turn(Message("user", "What time is it?"), script="Ding! Your tea, Dr. Ray.\n")
-    )
+    events = await answered(backend, turn(Message("user", "What time is it?"), script="Ding! Your tea, Dr. Ray.\n"))
     assert text_of(events) == "Ding! Your tea, Dr. Ray.\n"
     assert models.voice.said == ["Ding!", "Your tea, Dr. Ray."]
 
@@ -341,9 +335,7 @@ async def test_asked_for_nothing_it_offers_itself(
 # -- skills ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_skill_answers_without_the_language_model(
-    models: ScriptedModels, backend: DeviceBackend
-) -> None:
+async def test_a_skill_answers_without_the_language_model(models: ScriptedModels, backend: DeviceBackend) -> None:
     events = await answered(backend, turn(), "Set a timer for ten minutes.")
     assert events[1] == Reminder(600, "Your timer for 10 minutes is up.")
     assert text_of(events) == "Your timer is set for 10 minutes."
@@ -364,9 +356,7 @@ async def test_a_skill_of_the_users_own_that_fails_becomes_an_apology(
     assert text_of(await answered(backend, turn(), "What time is it?")) == "It's 3:45 PM."
 
 
-async def test_a_skill_that_dawdles_is_not_waited_for(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_skill_that_dawdles_is_not_waited_for(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decider, "SKILL_PATIENCE_SEC", 0.01)
     go_on = threading.Event()
 
@@ -380,9 +370,7 @@ async def test_a_skill_that_dawdles_is_not_waited_for(
     assert text_of(events) == "I'm sorry, something went wrong with that."
 
 
-async def test_a_recogniser_that_dawdles_is_not_waited_for(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_recogniser_that_dawdles_is_not_waited_for(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decider, "SKILL_PATIENCE_SEC", 0.01)
     go_on = threading.Event()
     doors = skill("open the pod bay doors", recognises=lambda request: go_on.wait(5))(lambda request: "No.")
@@ -397,10 +385,7 @@ async def test_a_skill_that_returns_none_leaves_it_to_the_language_model(
 ) -> None:
     models.writer.replies = {"User: open the pod bay doors": " I'd rather not."}
     doors = skill("open the pod bay doors")(lambda request: None)
-    assert (
-        text_of(await answered(device(library, doors), turn(), "Open the pod bay doors!"))
-        == "I'd rather not."
-    )
+    assert text_of(await answered(device(library, doors), turn(), "Open the pod bay doors!")) == "I'd rather not."
 
 
 # -- tools -------------------------------------------------------------------------------------------------------------
@@ -423,9 +408,7 @@ async def test_the_model_chooses_among_the_users_words_by_grammar(
     events = await answered(backend, asked, "Get the current weather for Paris including snow.")
     assert isinstance(events[1], ToolCall)
     assert json.loads(events[1].arguments) == {"city": "Paris"}
-    assert models.writer.prompts[0].endswith(
-        "Sentence: Get the current weather for Paris including snow\ncity:"
-    )
+    assert models.writer.prompts[0].endswith("Sentence: Get the current weather for Paris including snow\ncity:")
 
 
 async def test_what_a_tool_lacks_is_asked_for_and_the_answer_completes_the_call(
@@ -526,9 +509,7 @@ async def test_sessions_do_not_hear_each_other(models: ScriptedModels, backend: 
         assert sum(f"Your {topic}." in prompt for topic in topics) == 1
 
 
-async def test_leaving_an_exchange_leaves_nothing_behind(
-    nothing_left_behind: None, models: ScriptedModels
-) -> None:
+async def test_leaving_an_exchange_leaves_nothing_behind(nothing_left_behind: None, models: ScriptedModels) -> None:
     models.writer.replies = {"User: tell me about the sea": " It is deep. " * 50}
     with models.library() as library:
         async with opened(device(library), turn(), "Tell me about the sea.") as one:
@@ -537,9 +518,7 @@ async def test_leaving_an_exchange_leaves_nothing_behind(
             await events.aclose()
 
 
-async def test_preparing_reads_the_skills_and_the_prompt(
-    models: ScriptedModels, backend: DeviceBackend
-) -> None:
+async def test_preparing_reads_the_skills_and_the_prompt(models: ScriptedModels, backend: DeviceBackend) -> None:
     await backend.prepare()
     assert "what time is it" in models.counter.embedded
     assert [prompt[-8:] for prompt in models.writer.prefilled] == ['t milk"\n', " winter.\n"[-8:]]

@@ -40,9 +40,7 @@ async def test_each_pass_hears_the_whole_turn_with_the_last_words_as_a_draft(
     assert [len(draft) for _, draft in scripted.ear.passes] == [0, 2]
 
 
-async def test_what_was_heard_already_is_not_heard_again(
-    scripted: ScriptedModels, listener: Listener
-) -> None:
+async def test_what_was_heard_already_is_not_heard_again(scripted: ScriptedModels, listener: Listener) -> None:
     feed(listener, "one two")
     assert [await listener.transcribe() for _ in range(3)] == ["one two"] * 3
     assert len(scripted.ear.passes) == 1
@@ -79,9 +77,7 @@ async def test_a_long_turn_keeps_all_its_words_and_its_passes_stay_short(
     assert max(samples for samples, _ in scripted.ear.passes) <= LONGEST_PASS
 
 
-async def test_a_long_turn_that_comes_at_once_keeps_all_its_words(
-    scripted: ScriptedModels, listener: Listener
-) -> None:
+async def test_a_long_turn_that_comes_at_once_keeps_all_its_words(scripted: ScriptedModels, listener: Listener) -> None:
     for _ in range(9):
         feed(listener, "all of these words are said without much of a break in between")
         listener.feed(np.zeros(WORD_SAMPLES, np.float32))

@@ -65,9 +65,7 @@ def library() -> Iterator[Library]:
 
 @pytest.fixture(scope="module")
 def backend(library: Library) -> DeviceBackend:
-    backend = DeviceBackend(
-        library=library, skills=load_skills(), settings=DeviceSettings(), clock=lambda: NOW
-    )
+    backend = DeviceBackend(library=library, skills=load_skills(), settings=DeviceSettings(), clock=lambda: NOW)
     asyncio.run(backend.prepare())
     return backend
 
@@ -235,8 +233,6 @@ async def test_a_tool_is_called_by_voice(library: Library, backend: DeviceBacken
         ("Set a timer for ten minutes.", "Your timer is set for 10 minutes."),
     ],
 )
-async def test_tools_are_not_called_with_what_was_not_said(
-    backend: DeviceBackend, words: str, answer: str
-) -> None:
+async def test_tools_are_not_called_with_what_was_not_said(backend: DeviceBackend, words: str, answer: str) -> None:
     asked = turn(Message("user", words), tools=TOOLS, modality="text")
     assert text_of(await answered(backend, asked)) == answer

@@ -130,9 +130,7 @@ def test_the_answer_to_our_question_completes_the_request() -> None:
 def test_a_timer_that_is_set_cannot_be_taken_back() -> None:
     assert not timer.recognises(asked("Cancel the ten minute timer."))
     assert timer.answer(asked("Cancel the ten minute timer.")) is None
-    assert (
-        said(timer_change, "Cancel the timer.") == "I'm sorry, I can't change or read a timer once it is set."
-    )
+    assert said(timer_change, "Cancel the timer.") == "I'm sorry, I can't change or read a timer once it is set."
 
 
 # -- talk --------------------------------------------------------------------------------------------------------------

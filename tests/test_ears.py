@@ -130,6 +130,6 @@ async def test_other_rules_hold_from_the_next_frame_on() -> None:
     ears.hear(tone(0.5))
     ears.hear(np.zeros(16_000, np.float32))
     frames = await listen(ears, 2)
-    assert [
-        signal.reason for frame in frames for signal in frame.signals if isinstance(signal, TurnEnded)
-    ] == ["silence"]
+    assert [signal.reason for frame in frames for signal in frame.signals if isinstance(signal, TurnEnded)] == [
+        "silence"
+    ]

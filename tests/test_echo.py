@@ -63,9 +63,7 @@ def test_a_voice_stays_when_nothing_is_played() -> None:
 def test_the_length_of_the_blocks_does_not_matter(block: int) -> None:
     said, played = noise(0.5, seed=3), noise(0.5, seed=4)
     recorded = said + echo_of(played)
-    np.testing.assert_array_equal(
-        cancel(recorded, played, block=block), cancel(recorded, played, block=len(said))
-    )
+    np.testing.assert_array_equal(cancel(recorded, played, block=block), cancel(recorded, played, block=len(said)))
 
 
 def test_what_does_not_fill_a_frame_waits_for_the_next_block() -> None:

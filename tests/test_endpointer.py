@@ -188,9 +188,7 @@ def test_a_second_opinion_replaces_the_first() -> None:
     listener = paused_after(10)
     score(listener, 0.9, 0.0)
     listener.score_text(0.6)
-    assert hear(listener, "." * (COMPLETE - PAUSE))[0] == TurnEnded(
-        frames(10), frames(10 + COMPLETE), "semantic"
-    )
+    assert hear(listener, "." * (COMPLETE - PAUSE))[0] == TurnEnded(frames(10), frames(10 + COMPLETE), "semantic")
 
 
 def test_hesitation_rolls_back_and_the_turn_goes_on() -> None:
@@ -573,9 +571,7 @@ def test_signals_form_whole_turns(settings: EndpointerSettings, steps: list[Step
 
 
 @given(any_settings, conversations)
-def test_positions_only_grow_and_are_never_in_the_future(
-    settings: EndpointerSettings, steps: list[Step]
-) -> None:
+def test_positions_only_grow_and_are_never_in_the_future(settings: EndpointerSettings, steps: list[Step]) -> None:
     listener = Endpointer(settings)
     latest = onset_at = 0
     for step in steps:
@@ -599,9 +595,7 @@ def test_a_turn_ends_where_its_last_pause_began(settings: EndpointerSettings, st
 @given(any_settings, hearings)
 @example(EndpointerSettings(), [0.9] * 10 + [0.42] * 200)
 @example(EndpointerSettings(), [0.9] * 10 + [0.05] * 10 + [0.9] + [0.42] * 200)
-def test_no_turn_stays_open_in_silence_nor_beyond_its_longest(
-    settings: EndpointerSettings, heard: list[float]
-) -> None:
+def test_no_turn_stays_open_in_silence_nor_beyond_its_longest(settings: EndpointerSettings, heard: list[float]) -> None:
     listener = Endpointer(settings)
     longest_hold = max(settings.silence_ms, 1.5 * settings.maximum_hold_ms) / 32 + 1
     since_speech = since_onset = 0
@@ -629,9 +623,7 @@ def test_any_float_can_be_fed(heard: list[float]) -> None:
 
 
 @given(any_settings, st.integers(0, 10**9), conversations)
-def test_only_differences_of_positions_matter(
-    settings: EndpointerSettings, origin: int, steps: list[Step]
-) -> None:
+def test_only_differences_of_positions_matter(settings: EndpointerSettings, origin: int, steps: list[Step]) -> None:
     here = follow(Endpointer(settings), steps)
     there = follow(Endpointer(settings, position=origin), steps)
     assert [latest_sample(signal) + origin for signal in here] == [latest_sample(signal) for signal in there]

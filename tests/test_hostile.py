@@ -69,9 +69,7 @@ def test_settings_do_not_grow_by_small_changes() -> None:
             config = config.updated({f"extra_{number}": "x" * 10_000})
 
 
-@pytest.mark.parametrize(
-    "fault", [fault for fault in UNUSABLE if "large" not in fault and "many" not in fault]
-)
+@pytest.mark.parametrize("fault", [fault for fault in UNUSABLE if "large" not in fault and "many" not in fault])
 async def test_a_client_secret_for_a_session_that_cannot_be_is_refused(fault: str) -> None:
     body = json.dumps({"session": UNUSABLE[fault]})
     async with running_edge() as edge, httpx.AsyncClient(base_url=edge.url) as client:
@@ -204,9 +202,7 @@ async def test_a_caller_among_hostile_ones_is_answered(nothing_left_behind: None
 
 async def answered(client: Client) -> None:
     """Whatever was done to it, the session still answers."""
-    await client.send(
-        "conversation.item.create", item={"type": "function_call_output", "call_id": "x", "output": ""}
-    )
+    await client.send("conversation.item.create", item={"type": "function_call_output", "call_id": "x", "output": ""})
     await client.send("response.create")
     await client.event("response.done")
 
@@ -345,9 +341,7 @@ STRANGE = [
 
 
 @pytest.mark.models
-@pytest.mark.parametrize(
-    "text", STRANGE, ids=["control", "emoji", "arabic", "invisible", "dashes", "megabyte"]
-)
+@pytest.mark.parametrize("text", STRANGE, ids=["control", "emoji", "arabic", "invisible", "dashes", "megabyte"])
 async def test_strange_words_are_answered_aloud(edge_process: EdgeProcess, text: str) -> None:
     url = edge_process.url.replace("http", "ws", 1) + "/v1/realtime"
     async with connect(url, max_size=None) as connection:

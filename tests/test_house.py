@@ -40,9 +40,7 @@ def test_half_of_the_functions_are_short() -> None:
 
 def function_lengths(path: Path) -> list[int]:
     """Lines from ``def`` to the end, decorators and docstring not counted."""
-    functions = [
-        node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     return [last_line(node) - node.lineno + 1 - docstring_lines(node) for node in functions]
 
 
@@ -156,9 +154,7 @@ def test_the_changelog_tells_of_this_version() -> None:
 
 def test_no_file_names_a_home_or_a_registry() -> None:
     """What is true of one machine only has no place here."""
-    private = re.compile(
-        rf"{'/root'}/|/home/\w|/Users/\w|files\.pythonhosted|registry\.npmjs|pypi\.org/simple"
-    )
+    private = re.compile(rf"{'/root'}/|/home/\w|/Users/\w|files\.pythonhosted|registry\.npmjs|pypi\.org/simple")
     guilty = [path for path in tracked_files() if private.search(read_text(path))]
     assert not guilty
 

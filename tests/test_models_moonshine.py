@@ -72,9 +72,7 @@ def test_a_draft_saves_steps_and_changes_no_word(
     monkeypatch.setattr(moonshine, "_decoder", decoder)
     without = [moonshine.transcribe(clip.samples) for clip in clips]
     steps_without, decoder.count = decoder.count, 0
-    with_draft = [
-        moonshine.transcribe(clip.samples, draft) for clip, draft in zip(clips, drafts, strict=True)
-    ]
+    with_draft = [moonshine.transcribe(clip.samples, draft) for clip, draft in zip(clips, drafts, strict=True)]
     assert decoder.count < 0.7 * steps_without
     # Whole numbers are rounded over all tokens of a pass, so one near tie may fall the other way on some processor.
     assert sum(a == b for a, b in zip(without, with_draft, strict=True)) >= len(clips) - 1

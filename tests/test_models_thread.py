@@ -101,9 +101,7 @@ async def test_statistics_count_waiting_and_ended_calls(thread: ModelThread) -> 
     assert ended.busy_sec > 0
 
 
-def count_to(
-    limit: int, seen_by_producer: list[int] | None = None
-) -> Callable[[Callable[[int], bool]], None]:
+def count_to(limit: int, seen_by_producer: list[int] | None = None) -> Callable[[Callable[[int], bool]], None]:
     def produce(emit: Callable[[int], bool]) -> None:
         for number in range(limit):
             if emit(number):

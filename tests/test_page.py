@@ -149,9 +149,7 @@ def plain(text: str) -> list[str]:
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")], ids=["phone", "desktop"])
-async def test_two_spoken_turns(
-    edge_process: EdgeProcess, tmp_path: Path, size: tuple[int, int], scheme: str
-) -> None:
+async def test_two_spoken_turns(edge_process: EdgeProcess, tmp_path: Path, size: tuple[int, int], scheme: str) -> None:
     questions = ("What time is it?", "What is seven times eight?")
     microphone = await recorded(tmp_path, *((text, ANSWERING_SEC) for text in questions))
     async with visit(edge_process.url, microphone, size=size, color_scheme=scheme) as seen:

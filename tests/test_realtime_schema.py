@@ -93,9 +93,7 @@ def items() -> Iterator[Item]:
     yield MessageItem(id="heard", role="user", medium="audio", pieces=[SpokenText("Hello.")])
     yield MessageItem(id="begun", role="assistant", medium="audio", status="in_progress")
     yield MessageItem(id="told", role="assistant", medium="audio", pieces=[SpokenText("Hi.")], samples=24_000)
-    yield MessageItem(
-        id="cut", role="assistant", medium="audio", status="incomplete", pieces=[SpokenText("H")]
-    )
+    yield MessageItem(id="cut", role="assistant", medium="audio", status="incomplete", pieces=[SpokenText("H")])
     yield MessageItem(id="written", role="assistant", medium="text", pieces=[SpokenText("Hi.")])
     yield ToolCallItem(id="call", call=ToolCall("call_1", "look", "{}"))
     yield ToolResultItem(id="result", result=ToolResult("call_1", "nothing"))

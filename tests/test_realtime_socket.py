@@ -44,9 +44,7 @@ class Client:
 
     async def type(self, text: str, **response: Any) -> None:
         content = [{"type": "input_text", "text": text}]
-        await self.send(
-            "conversation.item.create", item={"type": "message", "role": "user", "content": content}
-        )
+        await self.send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
         await self.send("response.create", response=response)
 
     def vanish(self) -> None:
@@ -139,9 +137,7 @@ async def test_barge_in_is_told_before_the_reply_is_cut_and_truncation_is_the_cl
         cut = await client.event("response.done")
         assert client.events.index(started) < client.events.index(cut)
         assert cut["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
-        await client.send(
-            "conversation.item.truncate", item_id=first["item_id"], content_index=0, audio_end_ms=500
-        )
+        await client.send("conversation.item.truncate", item_id=first["item_id"], content_index=0, audio_end_ms=500)
         await client.event("conversation.item.truncated")
         await client.send("conversation.item.retrieve", item_id=first["item_id"])
         kept = await client.event("conversation.item.retrieved")
@@ -205,9 +201,7 @@ async def test_push_to_talk_with_other_options_answers_afresh() -> None:
     async with running_edge(ScriptedBackend(echo)) as edge, connected(edge, **MANUAL) as client:
         await client.say(SPEECH)
         await client.send("input_audio_buffer.commit")
-        await client.send(
-            "response.create", response={"instructions": "loudly", "output_modalities": ["text"]}
-        )
+        await client.send("response.create", response={"instructions": "loudly", "output_modalities": ["text"]})
         done = await client.event("response.output_text.done")
     assert done["text"] == "loudly: 1.6 s"
 
@@ -268,9 +262,7 @@ async def test_a_second_response_is_refused_by_the_id_of_its_event() -> None:
         (b"\xff\x00", None),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_done_is_answered_and_the_session_goes_on(
-    message: str | bytes, param: str | None
-) -> None:
+async def test_what_cannot_be_done_is_answered_and_the_session_goes_on(message: str | bytes, param: str | None) -> None:
     async with running_edge() as edge, connected(edge) as client:
         await client.send_raw(message)
         error = (await client.event("error"))["error"]
@@ -328,9 +320,7 @@ async def test_keys_open_the_socket_in_a_header_or_as_a_subprotocol() -> None:
         with pytest.raises(InvalidStatus) as refusal:
             await connect(edge.socket_url)
         assert refusal.value.response.status_code == 401
-        async with connect(
-            edge.socket_url, additional_headers={"Authorization": "Bearer second"}
-        ) as connection:
+        async with connect(edge.socket_url, additional_headers={"Authorization": "Bearer second"}) as connection:
             assert json.loads(await connection.recv())["type"] == "session.created"
         protocols: Any = ["realtime", "openai-insecure-api-key.first"]
         async with connect(edge.socket_url, subprotocols=protocols) as connection:

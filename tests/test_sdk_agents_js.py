@@ -113,9 +113,7 @@ def may_block(blockbuster: BlockBuster) -> None:
 @pytest.mark.browser
 @pytest.mark.usefixtures("may_block")
 @pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
-async def test_webrtc(
-    edge_process: EdgeProcess, other_origin: str, conversation: Conversation, tmp_path: Path
-) -> None:
+async def test_webrtc(edge_process: EdgeProcess, other_origin: str, conversation: Conversation, tmp_path: Path) -> None:
     await converse_in_page(conversation, edge_process.url, other_origin, tmp_path)
 
 

@@ -137,9 +137,7 @@ async def test_push_to_talk(client: AsyncOpenAI) -> None:
     diary = Diary()
     sound = float_to_pcm16(await asyncio.to_thread(spoken, SUM))
     async with client.realtime.connect(model="gpt-realtime") as connection:
-        await connection.session.update(
-            session={"type": "realtime", "audio": {"input": {"turn_detection": None}}}
-        )
+        await connection.session.update(session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
         await connection.input_audio_buffer.append(audio=base64.b64encode(sound).decode())
         await connection.input_audio_buffer.commit()
         await connection.response.create()
@@ -168,9 +166,7 @@ async def test_client_secret_opens_a_session(client: AsyncOpenAI) -> None:
     assert created.session.instructions == "Be brief."
 
 
-@pytest.mark.parametrize(
-    "session", [None, {"type": "realtime", "instructions": "Be brief."}], ids=["raw", "multipart"]
-)
+@pytest.mark.parametrize("session", [None, {"type": "realtime", "instructions": "Be brief."}], ids=["raw", "multipart"])
 async def test_call_is_created_and_hung_up(client: AsyncOpenAI, session: Any) -> None:
     async with Peer() as peer:
         extra = {"session": session} if session else {}

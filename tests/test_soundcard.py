@@ -102,9 +102,7 @@ def accept(**settings: object) -> None:
 
 def test_a_machine_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", fake_sounddevice(check_input_settings=refuse))
-    with pytest.raises(
-        SettingsError, match=r"found no usable ones: Error querying device -1; see: antiphon talk"
-    ):
+    with pytest.raises(SettingsError, match=r"found no usable ones: Error querying device -1; see: antiphon talk"):
         portaudio(Devices())
 
 

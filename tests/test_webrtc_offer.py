@@ -57,9 +57,7 @@ def test_what_the_session_says_goes_for_every_section() -> None:
 
 
 def test_sound_alone_is_enough() -> None:
-    assert "m=application" not in guard_offer(
-        OFFER[: OFFER.index("m=application")].replace("BUNDLE 0 1", "BUNDLE 0")
-    )
+    assert "m=application" not in guard_offer(OFFER[: OFFER.index("m=application")].replace("BUNDLE 0 1", "BUNDLE 0"))
 
 
 AUDIO = OFFER[OFFER.index("m=audio") : OFFER.index("m=application")]
@@ -125,13 +123,9 @@ def test_whatever_is_done_to_an_offer_it_is_refused_or_taken(edits: list[tuple[i
 def test_the_answer_welcomes_error_correction() -> None:
     answer = "v=0\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\na=rtpmap:9 G722/8000\r\n"
     corrected = with_opus_parameters(answer)
-    assert corrected == answer.replace(
-        "opus/48000/2\r\n", "opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n"
-    )
+    assert corrected == answer.replace("opus/48000/2\r\n", "opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n")
 
 
 def test_a_corrected_answer_can_be_read() -> None:
-    (audio, _) = SessionDescription.parse(
-        with_opus_parameters(guard_offer(OFFER).replace("a=fmtp", "a=x"))
-    ).media
+    (audio, _) = SessionDescription.parse(with_opus_parameters(guard_offer(OFFER).replace("a=fmtp", "a=x"))).media
     assert audio.rtp.codecs[0].parameters == {"minptime": 10, "useinbandfec": 1}

@@ -78,9 +78,7 @@ def error(result: Samples, expected: Samples) -> float:
 
 def test_what_is_no_number_or_too_loud_does_not_break_the_encoder() -> None:
     encoder = VoiceEncoder()
-    packets = [
-        encoder.encode(np.full(FRAME_SAMPLES, value, np.float32)) for value in (np.nan, np.inf, 1e30, -5.0)
-    ]
+    packets = [encoder.encode(np.full(FRAME_SAMPLES, value, np.float32)) for value in (np.nan, np.inf, 1e30, -5.0)]
     assert np.isfinite(decoded(packets)).all()
 
 

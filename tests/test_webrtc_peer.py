@@ -102,9 +102,7 @@ async def test_what_the_caller_says_is_heard_at_16_khz() -> None:
     found = find(chirp(1.0, SPEECH_SAMPLE_RATE), notes.samples)
     assert found.likeness > 0.95
     at_microphone = find(chirp(1.0, REPLY_SAMPLE_RATE), said).start / REPLY_SAMPLE_RATE
-    assert found.start / SPEECH_SAMPLE_RATE == pytest.approx(
-        at_microphone, abs=0.045
-    )  # nothing lost before it
+    assert found.start / SPEECH_SAMPLE_RATE == pytest.approx(at_microphone, abs=0.045)  # nothing lost before it
 
 
 async def test_the_reply_reaches_the_caller() -> None:
@@ -301,9 +299,7 @@ async def test_hanging_up_ends_the_call() -> None:
 async def test_a_caller_who_vanishes_is_noticed() -> None:
     settings = SETTINGS.model_copy(update={"vanish_timeout_sec": 0.3})
     async with call(settings=settings) as (caller, _, notes, _, running):
-        await notes.until(
-            lambda: len(notes.blocks) > 30
-        )  # longer than the timeout: sound keeps the call alive
+        await notes.until(lambda: len(notes.blocks) > 30)  # longer than the timeout: sound keeps the call alive
         assert not running.done()
         caller.vanish()
         assert await running == "vanished"
@@ -439,9 +435,7 @@ def mutated(offer: str, chance: random.Random) -> str:
             case 2:
                 lines[index] = line[: chance.randrange(len(line) + 1)]
             case 3:
-                lines[index] = line.replace(
-                    str(chance.randrange(10)), str(chance.choice(["", -1, 10**9, "x", 0]))
-                )
+                lines[index] = line.replace(str(chance.randrange(10)), str(chance.choice(["", -1, 10**9, "x", 0])))
             case 4:
                 place = chance.randrange(len(line) + 1)
                 lines[index] = line[:place] + chance.choice(" :/=-~9z") + line[place:]

@@ -99,9 +99,7 @@ async def test_a_late_track_lets_others_run() -> None:
     assert turns >= 4
 
 
-@pytest.mark.parametrize(
-    "result", [None, np.zeros(7, np.float32), np.ones(7, np.float32), ZeroDivisionError()]
-)
+@pytest.mark.parametrize("result", [None, np.zeros(7, np.float32), np.ones(7, np.float32), ZeroDivisionError()])
 async def test_whatever_is_wrong_with_the_sound_the_track_sends_silence(
     result: object, caplog: pytest.LogCaptureFixture
 ) -> None:

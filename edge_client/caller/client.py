@@ -76,9 +76,7 @@ class Caller:
         self.connect_sec: float | None = None  # from the offer until events and sound could flow
         self._began_at = time.monotonic()
         self._on_event = on_event
-        self._connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[])
-        )  # None would mean a public server
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
         self._ice = Ice(addresses=None, loopback=loopback)
         self._transceiver = self._connection.addTransceiver(PlayoutTrack(self._sound.read), "sendrecv")
         self._transceiver.setCodecPreferences(_opus())
@@ -125,9 +123,7 @@ class Caller:
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
         except Exception as exc:  # a malformed answer comes out of aiortc as any exception there is
-            raise BackendUnavailable(
-                f"{url} gave no usable answer: {str(exc) or type(exc).__name__}"
-            ) from exc
+            raise BackendUnavailable(f"{url} gave no usable answer: {str(exc) or type(exc).__name__}") from exc
         self._listening = asyncio.create_task(self._receiver.run())
         if not await self._until(lambda: self.connect_sec is not None, CONNECT_TIMEOUT_SEC):
             raise BackendUnavailable(f"{url} answered, but cannot be reached by UDP")
@@ -142,9 +138,7 @@ class Caller:
 
     @property
     def _is_over(self) -> bool:
-        return (
-            self._connection.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
-        )
+        return self._connection.connectionState in ("failed", "closed") or self._channel.readyState == "closed"
 
     # -- a turn --------------------------------------------------------------------------------------------------------
 

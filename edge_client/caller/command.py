@@ -70,9 +70,7 @@ def read_questions(recordings: Iterable[Path], texts: Iterable[str]) -> list[Que
     return list(chain(map(recorded, recordings), synthesised(wanted) if wanted else ()))
 
 
-async def call_with(
-    line: Line, questions: Sequence[Question], output: Output, *, turns: int | None = None
-) -> bool:
+async def call_with(line: Line, questions: Sequence[Question], output: Output, *, turns: int | None = None) -> bool:
     """Ask the questions, ``turns`` in all, and report; returns whether each was answered."""
     asked = list(islice(cycle(questions), turns or len(questions)))
     reports: list[TurnReport] = []
@@ -96,9 +94,7 @@ async def connected(
     line: Line, console: Console, *, sound: Sound | None = None, on_event: OnEvent = lambda event: None
 ) -> AsyncIterator[Caller]:
     """A call, announced on the console."""
-    async with Caller.connect(
-        line.url, key=line.key, model=line.model, sound=sound, on_event=on_event
-    ) as call:
+    async with Caller.connect(line.url, key=line.key, model=line.model, sound=sound, on_event=on_event) as call:
         assert call.connect_sec is not None
         console.print(f"connected to {escape(line.url)} in {call.connect_sec * 1000:.0f} ms")
         yield call

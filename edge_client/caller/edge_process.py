@@ -88,9 +88,7 @@ async def edge_process(
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The edge's own settings are left out: this one is for whoever sits at this machine."""
     return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith("ANTIPHON_") or name == KEPT_VARIABLE
+        name: value for name, value in environment.items() if not name.startswith("ANTIPHON_") or name == KEPT_VARIABLE
     }
 
 

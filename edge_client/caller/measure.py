@@ -37,9 +37,7 @@ class Interval(NamedTuple):
 class Latency:
     """What one turn was like for the caller. All times in seconds."""
 
-    v2v_sec: (
-        float | None
-    )  # last sample of speech -> first audible sample of the reply; None without such a reply
+    v2v_sec: float | None  # last sample of speech -> first audible sample of the reply; None without such a reply
     early: bool = False  # something was said while the caller still spoke
     cut_sec: float | None = None  # a barge-in: first sample of speech -> the old reply is silent
     reply_sec: float = 0.0  # first to last audible sample of the reply

@@ -84,9 +84,7 @@ class Conditions:
 
     machine: str
     cores: int
-    load: (
-        tuple[float, float, float] | None
-    )  # averages over 1, 5 and 15 minutes; None where the system has none
+    load: tuple[float, float, float] | None  # averages over 1, 5 and 15 minutes; None where the system has none
 
     def __str__(self) -> str:
         load = " / ".join(f"{value:.2f}" for value in self.load) if self.load else ABSENT
@@ -110,9 +108,7 @@ def turn_line(number: int, turn: TurnReport) -> str:
 
 def turns_table(turns: Sequence[TurnReport]) -> Table:
     """One row per turn."""
-    table = Table(
-        title="Turns, times in ms", title_justify="left", caption=_caption(turns), caption_justify="left"
-    )
+    table = Table(title="Turns, times in ms", title_justify="left", caption=_caption(turns), caption_justify="left")
     table.add_column("#", justify="right", style="dim")
     table.add_column("heard by the edge", ratio=3, overflow="fold")
     table.add_column("answer", ratio=4, overflow="fold")

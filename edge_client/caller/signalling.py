@@ -20,9 +20,7 @@ def calls_url(url: str, *, model: str | None = None) -> str:
     """Where a server takes offers: ``url`` may be a bare ``host:port``, or end anywhere on the way to the route."""
     parts = _split(url if "://" in url else f"http://{url}")
     path = _completed(parts.path.rstrip("/"))
-    query = "&".join(
-        part for part in (parts.query, str(httpx.QueryParams({"model": model})) if model else "") if part
-    )
+    query = "&".join(part for part in (parts.query, str(httpx.QueryParams({"model": model})) if model else "") if part)
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 
@@ -54,9 +52,7 @@ async def exchange(offer: str, *, url: str, key: str | None) -> str:
     headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
-        async with httpx.AsyncClient(
-            timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)
-        ) as client:
+        async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client:
             response = await client.post(url, content=offer.encode(), headers=headers)
     except httpx.HTTPError as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc

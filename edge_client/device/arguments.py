@@ -288,11 +288,7 @@ class _Planner:
         if part := self._part_in_journey(names, content):
             return Ask(field.name, self._stretches({part[0]}, {part[-1]}), lack=field.lack)
         behind = {place + 1 for place in content}
-        ends = {
-            place
-            for place in behind
-            if place < len(self._sentence.words) and self._sentence.lower[place] in names
-        }
+        ends = {place for place in behind if place < len(self._sentence.words) and self._sentence.lower[place] in names}
         return Ask(field.name, self._stretches(content, {*content, *ends}), field.meanings, field.lack)
 
     def _part_in_journey(self, names: set[str], content: Sequence[int]) -> Sequence[int]:

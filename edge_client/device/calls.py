@@ -22,9 +22,7 @@ async def call[M, T](hosted: Hosted[M], function: Callable[[M], T]) -> T:
         return await hosted.thread.run(lambda: function(hosted.model))
 
 
-async def stream[M, U](
-    hosted: Hosted[M], function: Callable[[M, Callable[[U], bool]], None]
-) -> AsyncGenerator[U]:
+async def stream[M, U](hosted: Hosted[M], function: Callable[[M, Callable[[U], bool]], None]) -> AsyncGenerator[U]:
     """What ``function`` emits while it works on the model's thread.
 
     Raises:

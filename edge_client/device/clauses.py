@@ -85,11 +85,7 @@ def ends_sentence(clause: str) -> bool:
 
 def _is_abbreviation(before: str) -> bool:
     word = before.rsplit(maxsplit=1)[-1].lstrip("(\"'“‘").lower() if before.split() else ""
-    return (
-        word in _ABBREVIATIONS
-        or (len(word) == 1 and word.isalpha() and word != "i")
-        or "." in word.rstrip(".")
-    )
+    return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i") or "." in word.rstrip(".")
 
 
 def _last_space(text: str) -> int:

@@ -13,9 +13,7 @@ from edge_client.device.sentence import name_words
 MOST_OPTIONS = 300  # of one field
 MOST_REFERENCES = 4  # followed one after the other
 # Names of arguments that take what was said as it was said.
-FREE_TEXT = frozenset(
-    "query question search text message content body note prompt topic title task words".split()
-)
+FREE_TEXT = frozenset("query question search text message content body note prompt topic title task words".split())
 
 _QUESTION_BEGINNINGS = ("Which ", "What is the ", "How many ", "Yes or no: ")
 

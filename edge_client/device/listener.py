@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PASS = (
-    16 * SPEECH_SAMPLE_RATE
-)  # beyond it the beginning is settled, or a long turn would get a late answer
+LONGEST_PASS = 16 * SPEECH_SAMPLE_RATE  # beyond it the beginning is settled, or a long turn would get a late answer
 LEAST_SETTLED = 6 * SPEECH_SAMPLE_RATE
 MOST_SETTLED = 14 * SPEECH_SAMPLE_RATE
 MOST_WAITING = 60 * SPEECH_SAMPLE_RATE

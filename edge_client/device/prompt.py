@@ -20,9 +20,7 @@ HISTORY_BYTES = 400  # about 100 tokens, read in half a second
 QUESTION_BYTES = 1000
 LONGEST_ELLIPSIS = 2  # words
 
-_OPENING = (
-    "The following is a conversation with a voice assistant. Its answers are short, correct and friendly."
-)
+_OPENING = "The following is a conversation with a voice assistant. Its answers are short, correct and friendly."
 _EXAMPLES = (
     ("my brother has a new car", "That's exciting! What kind of car is it?"),
     ("how far away is the sun", "The sun is about 93 million miles away."),

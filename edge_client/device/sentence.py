@@ -36,9 +36,7 @@ class Sentence:
         raw = [word for word in plain.split() if _cleaned(word)]
         self.text = text
         self.words = tuple(_cleaned(word) for word in raw)
-        self.commas = frozenset(
-            place for place, word in enumerate(raw) if word.endswith(",")
-        )  # behind these words
+        self.commas = frozenset(place for place, word in enumerate(raw) if word.endswith(","))  # behind these words
         self.lower = tuple(word.lower() for word in self.words)
         self.numbers: tuple[Fraction, ...] = tuple(mention.value for mention in numbers_in(tokens(text)))
 

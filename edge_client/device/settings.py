@@ -16,9 +16,5 @@ class DeviceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    skills: Annotated[
-        tuple[str, ...], BeforeValidator(_split)
-    ] = ()  # modules, such as "my_package.my_skills"
-    skill_likeness: float = Field(
-        default=0.55, ge=0, le=1
-    )  # how near a request must lie to a skill's example
+    skills: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()  # modules, such as "my_package.my_skills"
+    skill_likeness: float = Field(default=0.55, ge=0, le=1)  # how near a request must lie to a skill's example

@@ -152,7 +152,5 @@ def _skills_of(module_name: str) -> Iterator[Skill]:
         raise SettingsError(f"the skill module {module_name!r} cannot be imported: {error}") from error
     found = [value for value in vars(module).values() if isinstance(value, Skill)]
     if not found:
-        raise SettingsError(
-            f"the module {module_name!r} holds no skill: decorate a function with @skill(...)"
-        )
+        raise SettingsError(f"the module {module_name!r} holds no skill: decorate a function with @skill(...)")
     yield from found

@@ -62,9 +62,7 @@ def introduction(request: Request) -> str:
 
 @skill("what is my name", "what's my name again", "do you remember my name", "who am i")
 def callers_name(request: Request) -> str:
-    said = (
-        item.text for item in reversed(request.history) if isinstance(item, Message) and item.role == "user"
-    )
+    said = (item.text for item in reversed(request.history) if isinstance(item, Message) and item.role == "user")
     found = next((match for text in said if (match := _OWN_NAME.search(text))), None)
     return f"Your name is {found[1].title()}." if found else "You haven't told me your name."
 

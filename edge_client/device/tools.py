@@ -25,9 +25,7 @@ _VERBS = tuple(
 )
 _TELLING = frozenset("i i'm i've my we we're our he she they this that it it's there".split())
 _WISHES = frozenset("want need wonder wish please looking".split())
-_ASKING = frozenset(
-    "can could would will you i want need to like hey hi hello so and then let's let us".split()
-)
+_ASKING = frozenset("can could would will you i want need to like hey hi hello so and then let's let us".split())
 
 
 class Demand(NamedTuple):

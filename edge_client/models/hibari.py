@@ -49,6 +49,4 @@ def without_lead(samples: Samples) -> Samples:
 def _verify(path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != VOICE_SHA256:
-        raise ModelError(
-            f"the voice {path} has SHA-256 {found}, expected {VOICE_SHA256}; reinstall hibari-tts"
-        )
+        raise ModelError(f"the voice {path} has SHA-256 {found}, expected {VOICE_SHA256}; reinstall hibari-tts")

@@ -56,6 +56,4 @@ def find_uv() -> list[str]:
         return [found]
     if importlib.util.find_spec("uv"):
         return [sys.executable, "-m", "uv"]
-    raise ModelError(
-        "fetching the models needs uv, which is not on the PATH; install it with: pip install uv"
-    )
+    raise ModelError("fetching the models needs uv, which is not on the PATH; install it with: pip install uv")

@@ -113,9 +113,7 @@ class _Decoder:
         self._words = dict(zip(_WORDS_IN, present, strict=True))
         return wanted[0]
 
-    def _run(
-        self, tokens: Sequence[int], outputs: Sequence[str], *, use_cache: bool
-    ) -> tuple[list[int], list[Tensor]]:
+    def _run(self, tokens: Sequence[int], outputs: Sequence[str], *, use_cache: bool) -> tuple[list[int], list[Tensor]]:
         """What the decoder wants after each of ``tokens``, and the named outputs."""
         inputs = {
             "input_ids": np.array([tokens], np.int64),

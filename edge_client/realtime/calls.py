@@ -47,9 +47,7 @@ class Call:
             InvalidRequest: the offer cannot be taken.
         """
         settings = self._edge.settings
-        peer_settings = settings.peer.model_copy(
-            update={"loopback": settings.peer.loopback or settings.on_loopback}
-        )
+        peer_settings = settings.peer.model_copy(update={"loopback": settings.peer.loopback or settings.on_loopback})
         self._peer = await Peer.answer(offer, listener=self, read=self._mouth.read, settings=peer_settings)
         return self._peer.description
 

@@ -177,7 +177,5 @@ def _fault(error: ValidationError, envelope: Json) -> InvalidRequest:
             f"expected a client event type, got {envelope.get('type')!r}", code="unknown_event", param="type"
         )
     fault = invalid(error)
-    path = (fault.param or "").removeprefix(
-        f"{envelope.get('type')}."
-    )  # pydantic names the branch of the union
+    path = (fault.param or "").removeprefix(f"{envelope.get('type')}.")  # pydantic names the branch of the union
     return InvalidRequest(str(fault).replace(fault.param or "", path, 1), param=path)

@@ -136,9 +136,7 @@ class Dialogue:
             case CreateItem():
                 self._create_item(event)
             case RetrieveItem(item_id=item_id):
-                self._tell(
-                    "conversation.item.retrieved", item=wire.wire_item(self._conversation.find(item_id))
-                )
+                self._tell("conversation.item.retrieved", item=wire.wire_item(self._conversation.find(item_id)))
             case TruncateItem(item_id=item_id, audio_end_ms=audio_end_ms):
                 self._truncate(item_id, audio_end_ms)
             case DeleteItem(item_id=item_id):
@@ -166,9 +164,7 @@ class Dialogue:
 
     def _append(self, audio: str) -> None:
         if self._sound == "rtp":
-            raise InvalidRequest(
-                "expected audio over the call's microphone track, got an event", param="type"
-            )
+            raise InvalidRequest("expected audio over the call's microphone track, got an event", param="type")
         self.session.hear(self._incoming.read(read_base64(audio, "audio")))
 
     def _create_item(self, event: CreateItem) -> None:

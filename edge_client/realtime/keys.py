@@ -62,9 +62,7 @@ class KeyRing:
                 return session
         if not self._api_keys or self.is_api_key(credential):
             return {}
-        raise Unauthorized(
-            "expected a valid API key or client secret" + (", got none" if not credential else "")
-        )
+        raise Unauthorized("expected a valid API key or client secret" + (", got none" if not credential else ""))
 
     def is_api_key(self, credential: str | None) -> bool:
         """Whether this is one of the operator's own keys. In development mode everybody is the operator."""

@@ -43,9 +43,7 @@ async def open_edge(settings: EdgeSettings, *, progress: Callable[[str], None]) 
         library.close()
 
 
-async def serve(
-    settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]
-) -> None:
+async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:
     """Run the edge until SIGINT or SIGTERM; ``ready`` is told the address once callers are welcome.
 
     Raises:

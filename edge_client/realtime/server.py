@@ -103,9 +103,7 @@ def _answer_faults(app: FastAPI) -> None:
     async def malformed(_: Request, fault: RequestValidationError) -> Response:
         first = fault.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse(
-            {"error": error_body(InvalidRequest(f"{param}: {first['msg']}", param=param))}, 400
-        )
+        return JSONResponse({"error": error_body(InvalidRequest(f"{param}: {first['msg']}", param=param))}, 400)
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, fault: HTTPException) -> Response:

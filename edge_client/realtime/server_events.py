@@ -64,9 +64,7 @@ def _content(item: MessageItem) -> list[Json]:
         case "assistant", "text":
             return [{"type": "output_text", "text": item.text or ""}]
         case "user", "audio":
-            return [
-                {"type": "input_audio", "transcript": item.text}
-            ]  # the key must be there: SDKs crash without
+            return [{"type": "input_audio", "transcript": item.text}]  # the key must be there: SDKs crash without
         case _:
             return [{"type": "input_text", "text": item.text or ""}]
 
@@ -121,9 +119,7 @@ def item_started(started: ReplyItemStarted, previous_item_id: str | None) -> Ite
     item = started.item
     yield _output_item("response.output_item.added", started.reply_id, item, started.index)
     yield item_added(item, previous_item_id)
-    yield event(
-        "response.content_part.added", **place(started.reply_id, item, started.index), part=content_part(item)
-    )
+    yield event("response.content_part.added", **place(started.reply_id, item, started.index), part=content_part(item))
 
 
 def text_delta(text: ReplyText) -> Json:

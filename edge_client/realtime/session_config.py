@@ -140,9 +140,7 @@ class SessionConfig(_Part):
         except ValidationError as error:
             raise invalid(error, prefix="session") from None
         except (ValueError, RecursionError) as error:
-            raise InvalidRequest(
-                f"expected settings that can be shown, got: {error}", param="session"
-            ) from None
+            raise InvalidRequest(f"expected settings that can be shown, got: {error}", param="session") from None
         return config
 
     def wire(self) -> Json:
@@ -167,9 +165,7 @@ def _check_size(settings: Mapping[str, Any]) -> None:
     """Raises ValueError for what is no JSON as well: not a number, half a character."""
     size = len(json.dumps(settings, ensure_ascii=False, allow_nan=False).encode())
     if size > MAXIMUM_SESSION_BYTES:
-        raise InvalidRequest(
-            f"expected settings of at most {MAXIMUM_SESSION_BYTES} bytes, got {size}", param="session"
-        )
+        raise InvalidRequest(f"expected settings of at most {MAXIMUM_SESSION_BYTES} bytes, got {size}", param="session")
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Json:
@@ -199,9 +195,7 @@ def modality(modalities: Modalities) -> Literal["audio", "text"]:
     return "audio" if "audio" in modalities else "text"
 
 
-def _endpointer(
-    detection: SemanticVad | ServerVad | None, defaults: EndpointerSettings
-) -> EndpointerSettings:
+def _endpointer(detection: SemanticVad | ServerVad | None, defaults: EndpointerSettings) -> EndpointerSettings:
     return defaults.model_copy(update=_turn_taking(detection))
 
 
@@ -218,9 +212,7 @@ def _turn_taking(detection: SemanticVad | ServerVad | None) -> Json:
 def invalid(error: ValidationError, *, prefix: str | None = None) -> InvalidRequest:
     """The first fault that pydantic found, in the words of the protocol."""
     fault = error.errors(include_url=False)[0]
-    path = ".".join(
-        str(part) for part in (prefix, *fault["loc"]) if part is not None and part not in BRANCHES
-    )
+    path = ".".join(str(part) for part in (prefix, *fault["loc"]) if part is not None and part not in BRANCHES)
     if fault["type"] == "missing":
         return InvalidRequest(f"{path}: expected a value, got none", param=path)
     wanted = re.sub(r"^(\w+) should ", lambda match: f"expected {match[1].lower()} to ", fault["msg"])

@@ -92,9 +92,7 @@ def _checked_lines(sdp: str) -> list[str]:
 
 def _parsed(lines: list[str]) -> _Offer:
     bounds = [index for index, line in enumerate(lines) if line.startswith("m=")] + [len(lines)]
-    media = tuple(
-        _Section(lines[start][2:].split(" ")[0], tuple(lines[start:end])) for start, end in pairwise(bounds)
-    )
+    media = tuple(_Section(lines[start][2:].split(" ")[0], tuple(lines[start:end])) for start, end in pairwise(bounds))
     return _Offer(_Section("", tuple(lines[: bounds[0]])), media)
 
 
@@ -150,6 +148,4 @@ def _check_bundle(offer: _Offer) -> None:
 
 
 def _refused(expected: str, got: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"expected an SDP offer with {expected}, got {got}", code="invalid_offer", param="sdp"
-    )
+    return InvalidRequest(f"expected an SDP offer with {expected}, got {got}", code="invalid_offer", param="sdp")

@@ -57,9 +57,7 @@ class PeerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connect_timeout_sec: float = Field(default=10.0, gt=0)  # from the answer until sound can flow
-    vanish_timeout_sec: float = Field(
-        default=10.0, gt=0
-    )  # without any sign of life; a browser sends fifty a second
+    vanish_timeout_sec: float = Field(default=10.0, gt=0)  # without any sign of life; a browser sends fifty a second
     maximum_message_bytes: int = Field(default=256 * 1024, gt=0)  # one data-channel message from the caller
     maximum_buffered_bytes: int = Field(default=1024 * 1024, gt=0)  # sent to the caller and not yet taken
     listen_addresses: tuple[Annotated[str, AfterValidator(_literal)], ...] | None = (
@@ -85,14 +83,10 @@ class Peer:
     `answer` makes it, `run` must be called soon and serves it, and both leave nothing behind when they are done.
     """
 
-    def __init__(
-        self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings
-    ) -> None:
+    def __init__(self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=[])
-        )  # None would mean a public server
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
         self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
         self._track = PlayoutTrack(read)
         self._transceiver = _opus_transceiver(self._connection, self._track)
@@ -153,9 +147,7 @@ class Peer:
         self._description = with_opus_parameters(connection.localDescription.sdp)
         self._answered_at = self._loop.time()
         if not any(candidates(self._description)):
-            logger.error(
-                "no socket could be opened for a call; are the addresses to listen on those of this machine?"
-            )
+            logger.error("no socket could be opened for a call; are the addresses to listen on those of this machine?")
             raise AtCapacity("no socket can be opened for this call", retry_after_sec=1.0)
 
     @property
