@@ -17,7 +17,7 @@ STOP = ("\n", "User:")
 INSTRUCTION_BYTES = 240  # bytes, since a token is never less, in any script
 HISTORY_LINES = 4  # more of them make a model of this size worse: it begins to copy
 HISTORY_BYTES = 400  # about 100 tokens, read in half a second
-QUESTION_BYTES = 1000
+QUESTION_BYTES = 400  # half a minute of speech; each byte may be a token, and others wait for the model meanwhile
 LONGEST_ELLIPSIS = 2  # words
 
 _OPENING = "The following is a conversation with a voice assistant. Its answers are short, correct and friendly."
