@@ -17,7 +17,7 @@ RUN := $(VENV)/bin/python -m
 SYNC := $(UV) pip sync --python $(VENV) --require-hashes
 LINK := $(UV) pip install --python $(VENV) --quiet --no-deps --editable .
 
-# Once the tools for development are there they stay, also for the demo.
+# What the demo needs. Once the tools for development are there they stay, also for the demo.
 READY := $(VENV)/$(if $(wildcard $(VENV)/.ready-to-develop),.ready-to-develop,.ready-to-run)
 NODE_PACKAGES := tests/javascript/node_modules/.package-lock.json
 
@@ -26,7 +26,8 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(VENV)/.ready-to-develop models ## build .venv with everything for development, and fetch the models
+setup: $(VENV)/.ready-to-develop ## build .venv with everything for development, and fetch the models
+	@$(VENV)/bin/antiphon models pull
 
 .PHONY: demo
 demo: $(READY) models ## hold a spoken conversation and leave the page running; ONCE=1 exits instead
@@ -83,8 +84,10 @@ $(VENV)/.ready-to-develop: requirements-dev.txt pyproject.toml | $(UV)
 
 # pip brings uv, in the version and with the hashes of requirements.txt; uv does the rest.
 $(UV):
-	@test -n "$(PYTHON)" || { echo "Antiphon needs Python 3.12 or newer, with its venv module (on Debian: apt-get install python3-venv)." \
-		"None was found on the PATH or in the usual places; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(or $(PYTHON),none)" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || { \
+		echo "Antiphon needs Python 3.12 or newer, with its venv module (on Debian: apt-get install python3-venv);" \
+		"$(if $(PYTHON),$(PYTHON) is none,none was found on the PATH or in the usual places)." \
+		"Name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@echo "building $(VENV) with $(PYTHON)"
 	@"$(PYTHON)" -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt > $(VENV)/uv.txt

@@ -217,7 +217,7 @@ def talk(
 ) -> None:
     """Talk with Antiphon here, through this machine's microphone and loudspeaker; no server, no network.
 
-    Needs the extra: pip install 'antiphon\\[talk]'. Ctrl-C ends the conversation.
+    Needs the extra antiphon\\[talk], which `make setup` installs. Ctrl-C ends the conversation.
 
     Examples:
 
@@ -249,8 +249,8 @@ def demo(
 ) -> None:
     """Hear and see Antiphon at work: starts an edge, asks it some questions aloud, shows how long each answer took.
 
-    The replies are saved as WAV files, and the page is left running for you. Exits with 1 where a question was
-    not answered or not understood.
+    The replies are saved as WAV files in artifacts/demo, and the page is left running for you until Ctrl-C. Exits
+    with 1 where fewer than five questions were answered, or a synthesised one was not understood word for word.
 
     Examples:
 

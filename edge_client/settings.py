@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
@@ -122,7 +123,10 @@ def _overlaid(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in faults
-    )
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {_worded(fault)}" for fault in faults)
+
+
+def _worded(fault: ErrorDetails) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "there is no such setting, neither for the file nor for the environment"
+    return fault["msg"].removeprefix("Value error, ")

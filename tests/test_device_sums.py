@@ -41,6 +41,8 @@ def test_two_numbers_and_an_operator(left: int, right: int, word: str) -> None:
         ("What's 15% of 80?", "15 percent of 80 is 12."),
         ("What's a 20% tip on $60?", "20 percent of 60 is 12."),
         ("20 percent off 50", "20 percent off 50 is 40."),
+        ("What is twenty per cent of eighty?", "20 percent of 80 is 16."),
+        ("What is 20 per cent of 80?", "20 percent of 80 is 16."),
         ("What's the square root of 144?", "The square root of 144 is 12."),
         ("Square root of two.", "The square root of 2 is about 1.41."),
         ("cube root of 27", "The cube root of 27 is 3."),

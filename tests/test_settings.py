@@ -45,8 +45,8 @@ def test_loopback_needs_no_keys(host: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("prot: 8080", "prot: Extra inputs"),
-        ("turn_taking: {treshold: 1}", "turn_taking.treshold: Extra inputs"),
+        ("prot: 8080", "prot: there is no such setting"),
+        ("turn_taking: {treshold: 1}", "turn_taking.treshold: there is no such setting"),
         ("chunk_ms: 10", "chunk_ms: .*greater than or equal to 20"),
         ("- 1", "expected a mapping"),
         ("{", "expected"),

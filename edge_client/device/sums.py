@@ -34,6 +34,7 @@ _PHRASES = (  # spoken operators; longer ones come before those they contain
     ("the cube root of", "cube_root"),
     ("cube root of", "cube_root"),
     ("take away", "-"),
+    ("per cent", "percent"),
     ("percent of", "percent_of"),
     ("percent tip on", "percent_of"),
     ("percent off of", "percent_off"),
