@@ -94,7 +94,9 @@ def _from_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(file.read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{file}: {error}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{file}: expected a mapping of settings, got {type(content).__name__}")
