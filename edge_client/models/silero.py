@@ -10,7 +10,6 @@ from edge_client.models.onnx import open_session
 from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 VAD_FRAME_SAMPLES = 512  # the only size the model takes at 16 kHz
-VAD_FRAME_SEC = VAD_FRAME_SAMPLES / SPEECH_SAMPLE_RATE  # 0.032
 CONTEXT_SAMPLES = 64  # of the frame before, put in front of each frame
 STATE_SHAPE = (2, 1, 128)
 

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge_client.realtime.faults import error_body, error_response
+
 DISCARDED_BYTES = 64 * 1024 * 1024  # of a refused body, read so that its sender lives to see the answer
 
 
@@ -76,8 +78,7 @@ class BodyLimit:
 
 
 def _answer(refusal: _Refused) -> JSONResponse:
-    body = {"type": "invalid_request_error", "code": refusal.code, "message": str(refusal), "param": None}
-    return JSONResponse({"error": body}, refusal.status, {"Connection": "close"})
+    return error_response(refusal.status, error_body(str(refusal), code=refusal.code), {"Connection": "close"})
 
 
 async def _discard(receive: Receive, deadline: float) -> None:

@@ -6,20 +6,18 @@ import asyncio
 import json
 import logging
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edge_client.conversation import new_id
 from edge_client.mouth import PacedMouth
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.session_config import SessionConfig
+from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.webrtc.peer import Peer
 from routing.errors import InvalidRequest
 from routing.turns import Samples
 
 logger = logging.getLogger(__name__)
-
-type Json = dict[str, Any]
 
 
 class Answer(NamedTuple):

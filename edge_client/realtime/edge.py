@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
 from edge_client.realtime.dialogue import Dialogue, Sound
 from edge_client.realtime.keys import KeyRing
-from edge_client.realtime.session_config import SessionConfig
+from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
 from routing.errors import AtCapacity
 from routing.turns import Backend
-
-type Json = dict[str, Any]
 
 
 class Edge:

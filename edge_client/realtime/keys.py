@@ -13,13 +13,11 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import SecretStr
 
+from edge_client.realtime.session_config import Json
 from routing.errors import AntiphonError
-
-type Json = dict[str, Any]
 
 SECRET_PREFIX = "ek_"
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
@@ -24,21 +24,18 @@ from edge_client.realtime.body_limit import BodyLimit
 from edge_client.realtime.calls import Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.faults import error_body, error_response
 from edge_client.realtime.keys import Unauthorized
-from edge_client.realtime.server_events import error_body
-from edge_client.realtime.session_config import SessionConfig
+from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.socket import serve_socket
 from edge_client.settings import EdgeSettings
 from routing.errors import AtCapacity, InvalidRequest
-
-type Json = dict[str, Any]
 
 PAGE = Path(__file__).parent.parent / "page"
 MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
-POLICY_VIOLATION = 1008
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
     " style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -93,7 +90,7 @@ def _answer_faults(app: FastAPI) -> None:
     @app.exception_handler(InvalidRequest)
     async def invalid(_: Request, fault: InvalidRequest) -> Response:
         code = status.HTTP_404_NOT_FOUND if fault.code == "call_not_found" else status.HTTP_400_BAD_REQUEST
-        return JSONResponse({"error": error_body(fault)}, code)
+        return error_response(code, error_body(str(fault), code=fault.code, param=fault.param))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -103,27 +100,21 @@ def _answer_faults(app: FastAPI) -> None:
     async def malformed(_: Request, fault: RequestValidationError) -> Response:
         first = fault.errors()[0]
         param = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"error": error_body(InvalidRequest(f"{param}: {first['msg']}", param=param))}, 400)
+        return error_response(400, error_body(f"{param}: {first['msg']}", code="invalid_value", param=param))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, fault: HTTPException) -> Response:
-        body = error_body(InvalidRequest(str(fault.detail), code=f"http_{fault.status_code}"))
-        return JSONResponse({"error": body}, fault.status_code, fault.headers)
+        body = error_body(str(fault.detail), code=f"http_{fault.status_code}")
+        return error_response(fault.status_code, body, fault.headers)
 
     @app.exception_handler(Unauthorized)
     async def unauthorized(_: Request, fault: Unauthorized) -> Response:
-        body = {
-            "type": "invalid_request_error",
-            "code": "invalid_api_key",
-            "message": str(fault),
-            "param": None,
-        }
-        return JSONResponse({"error": body}, 401, {"WWW-Authenticate": "Bearer"})
+        return error_response(401, error_body(str(fault), code="invalid_api_key"), {"WWW-Authenticate": "Bearer"})
 
     @app.exception_handler(AtCapacity)
     async def full(_: Request, fault: AtCapacity) -> Response:
-        body = {"type": "server_error", "code": "at_capacity", "message": str(fault), "param": None}
-        return JSONResponse({"error": body}, 503, {"Retry-After": str(round(fault.retry_after_sec))})
+        body = error_body(str(fault), code="at_capacity", kind="server_error")
+        return error_response(503, body, {"Retry-After": str(round(fault.retry_after_sec))})
 
 
 def _edge(request: Request) -> Edge:
@@ -278,8 +269,7 @@ def _origin_allowed(websocket: WebSocket, settings: EdgeSettings) -> bool:
 
 
 async def _deny(websocket: WebSocket, status_code: int, message: str) -> None:
-    body = {"type": "invalid_request_error", "code": None, "message": message, "param": None}
-    await websocket.send_denial_response(JSONResponse({"error": body}, status_code))
+    await websocket.send_denial_response(error_response(status_code, error_body(message, code=None)))
 
 
 # -- the rest --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge_client.conversation import Item, MessageItem, ToolCallItem, ToolResultItem, new_id
+from edge_client.realtime.faults import error_body
+from edge_client.realtime.session_config import Json
 from edge_client.session_events import (
     ReplyDone,
     ReplyItemDone,
@@ -17,8 +19,6 @@ from edge_client.session_events import (
 )
 from routing.errors import InvalidRequest
 
-type Json = dict[str, Any]
-
 
 def event(type_: str, **fields: Any) -> Json:
     """Any event: its type, a fresh id, and its fields."""
@@ -26,12 +26,8 @@ def event(type_: str, **fields: Any) -> Json:
 
 
 def error_event(fault: InvalidRequest, *, client_event_id: str | None) -> Json:
-    return event("error", error=error_body(fault) | {"event_id": client_event_id})
-
-
-def error_body(fault: InvalidRequest) -> Json:
-    """The error object that events and HTTP answers share."""
-    return {"type": "invalid_request_error", "code": fault.code, "message": str(fault), "param": fault.param}
+    body = error_body(str(fault), code=fault.code, param=fault.param)
+    return event("error", error=body | {"event_id": client_event_id})
 
 
 # -- items -----------------------------------------------------------------------------------------------------------

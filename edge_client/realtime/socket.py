@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections import deque
-from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
@@ -14,11 +13,9 @@ from edge_client.conversation import new_id
 from edge_client.mouth import RemoteMouth
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.session_config import SessionConfig
+from edge_client.realtime.session_config import Json, SessionConfig
 
 logger = logging.getLogger(__name__)
-
-type Json = dict[str, Any]
 
 COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
 MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
