@@ -154,6 +154,20 @@ async def test_a_form_brings_the_session_along() -> None:
     assert backend.turns[0].instructions == "Be brief."
 
 
+async def test_what_an_offer_asks_is_laid_over_what_its_secret_brings() -> None:
+    secret = {"audio": {"input": {"turn_detection": None}}}
+    form_session = json.dumps({"audio": {"output": {"voice": "other"}}})
+    async with running_edge() as edge, Caller() as caller:
+        made = await post(edge, "/v1/realtime/client_secrets", json={"session": secret})
+        form = {"sdp": (None, await caller.offer(), "application/sdp"), "session": (None, form_session)}
+        key = {"Authorization": f"Bearer {made.json()['value']}"}
+        answer = await post(edge, "/v1/realtime/calls", files=form, headers=key)
+        await caller.accept(answer.text)
+        audio = (await caller.event("session.created"))["session"]["audio"]
+    assert audio["input"]["turn_detection"] is None
+    assert audio["output"]["voice"] == "other"
+
+
 async def test_beyond_the_last_place_callers_are_told_to_come_back() -> None:
     async with running_edge(maximum_sessions=1) as edge, calling(edge), Caller() as second:
         refused = await offer(edge, await second.offer())

@@ -26,7 +26,7 @@ from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
 from edge_client.realtime.keys import Unauthorized
-from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.realtime.session_config import Json, SessionConfig, merged
 from edge_client.realtime.socket import serve_socket
 from edge_client.settings import EdgeSettings
 from routing.errors import AtCapacity, InvalidRequest
@@ -157,7 +157,7 @@ def _add_routes(app: FastAPI) -> None:
 async def begin_call(request: Request, admitted: Admitted) -> Response:
     """Take an offer: raw SDP, or a form with ``sdp`` and ``session``."""
     offer, session = await _offer(request)
-    answer = await _calls(request).begin(offer, {**admitted, **session})
+    answer = await _calls(request).begin(offer, merged(admitted, session))
     location = f"/v1/realtime/calls/{answer.call_id}"
     return Response(answer.description, 201, {"Location": location}, media_type="application/sdp")
 
