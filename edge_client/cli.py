@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edge_client.caller.command import Output
     from edge_client.models.store import ModelStore
+    from edge_client.settings import EdgeSettings
 
 LOG_WIDTH = 120  # where nobody says how wide the output may be
 LOCAL_EDGE = "http://127.0.0.1:8080"
@@ -94,6 +95,9 @@ def edge(
         str | None, typer.Option(help="Address to listen on. Without API keys only this machine's own.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 is any free one.")] = None,
+    engine: Annotated[
+        Literal["device", "tone"] | None, typer.Option(help="What answers: this machine's models, or a tone at once.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Run the edge: the server that hears, decides and answers.
@@ -106,11 +110,13 @@ def edge(
 
       antiphon edge --port 9000 --config configs/edge.yaml
 
+      antiphon edge --engine tone
+
       ANTIPHON_API_KEYS=a-long-secret antiphon edge --host 0.0.0.0
     """
     from edge_client.settings import read_settings
 
-    settings = read_settings(config, environment=os.environ, host=host, port=port)  # faults show at once
+    settings = read_settings(config, environment=os.environ, host=host, port=port, engine=engine)  # faults show at once
 
     from edge_client.realtime.program import serve
     from edge_client.terminal import telling
@@ -120,19 +126,29 @@ def edge(
 
         def welcome(url: str) -> None:
             starting.close()
-            _welcome(url, open_to_all=settings.development)
+            _welcome(url, settings)
 
         _run(serve(settings, progress=tell, ready=welcome))
 
 
-def _welcome(url: str, *, open_to_all: bool) -> None:
+def _welcome(url: str, settings: EdgeSettings) -> None:
     from edge_client.caller.edge_process import READY
 
     typer.echo(f"{READY} {url}")
-    if open_to_all:
+    if settings.engine == "tone":
+        _explain_tone(settings)
+    if settings.development:
         typer.echo("There are no API keys: whoever is on this machine may call, and nobody else.")
     typer.echo("Open the address in a browser, or call it: antiphon call " + url)
     sys.stdout.flush()
+
+
+def _explain_tone(settings: EdgeSettings) -> None:
+    taking = settings.turn_taking
+    waits = {"semantic": f" after {taking.unsure_hold_ms} ms", "silence": f" after {taking.silence_ms} ms"}
+    typer.echo(f"Nothing is understood: a turn is answered with a tone{waits.get(taking.mode, '')}.")
+    if taking.mode == "semantic":
+        typer.echo("With ANTIPHON_TURN_TAKING__MODE=silence the wait is turn_taking.silence_ms.")
 
 
 # -- callers ---------------------------------------------------------------------------------------------------------

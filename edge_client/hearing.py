@@ -15,6 +15,7 @@ from routing.turns import Samples
 
 if TYPE_CHECKING:
     from edge_client.models.library import Hosted, Library
+    from edge_client.models.silero import SileroModel
     from edge_client.models.smart_turn import SmartTurn
 
 
@@ -31,8 +32,23 @@ class Hearing:
         voice_activity = library.voice_activity
         return cls(voice_activity.model.detector, voice_activity.thread, SoundJudge(library.turn_end))
 
+    @classmethod
+    def from_voice_activity(cls, voice_activity: Hosted[SileroModel]) -> Hearing:
+        """Ears without a judge of complete turns."""
+        return cls(voice_activity.model.detector, voice_activity.thread, UndecidedJudge())
+
     def new_ears(self, settings: EndpointerSettings) -> Ears:
         return Ears(detector=self.new_detector(), thread=self.thread, settings=settings)
+
+
+class UndecidedJudge:
+    """Takes every pause for a doubtful one, for when no model judges them.
+
+    The endpointer then waits ``unsure_hold_ms``, as it does for any verdict about the sound alone.
+    """
+
+    async def completeness(self, samples: Samples) -> float:  # noqa: ARG002
+        return 0.5
 
 
 class SoundJudge:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -49,6 +49,7 @@ class EdgeSettings(BaseModel):
     api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
     allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
     maximum_sessions: int = Field(default=16, ge=1)
+    engine: Literal["device", "tone"] = "device"  # what answers: this machine's models, or a tone at once
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()
     device: DeviceSettings = DeviceSettings()

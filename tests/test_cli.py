@@ -109,6 +109,12 @@ def test_a_port_that_is_none() -> None:
     assert "port" in fault("edge", "--port", "70000")
 
 
+def test_an_engine_that_is_none() -> None:
+    result = run("edge", "--engine", "piano")
+    assert result.exit_code == 2
+    assert "'device', 'tone'" in result.output
+
+
 def test_nobody_to_call(tmp_path: Path) -> None:
     write_wav(tmp_path / "q.wav", tone(0.3), 24_000)
     message = fault("call", "127.0.0.1:9", "--wav", str(tmp_path / "q.wav"))

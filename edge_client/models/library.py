@@ -64,13 +64,27 @@ async def load_library(store: ModelStore, *, progress: Callable[[str], None]) ->
     Raises:
         ModelError: a file is missing or damaged, or cannot be loaded.
     """
-    host = _Host(progress)
+    host = _Host(progress, models=MODELS)
     with ExitStack() as on_failure:
         on_failure.callback(host.close)
         library = await _load_all(host, store)
         on_failure.pop_all()
     await asyncio.to_thread(_return_free_memory)
     return library
+
+
+async def load_voice_activity(store: ModelStore, *, progress: Callable[[str], None]) -> Hosted[SileroModel]:
+    """Load the voice detector alone. Whoever loaded it closes its thread.
+
+    Raises:
+        ModelError: its file is missing or damaged, or cannot be loaded.
+    """
+    host = _Host(progress, models=1)
+    with ExitStack() as on_failure:
+        on_failure.callback(host.close)
+        voice_activity = await host.load("voice activity", lambda: _load_silero(store))
+        on_failure.pop_all()
+    return voice_activity
 
 
 async def _load_all(host: _Host, store: ModelStore) -> Library:
@@ -97,8 +111,9 @@ async def _load_all(host: _Host, store: ModelStore) -> Library:
 class _Host:
     """Gives each model a thread, and knows them all should one of them fail."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
+    def __init__(self, progress: Callable[[str], None], *, models: int) -> None:
         self._progress = progress
+        self._models = models
         self._threads: list[ModelThread] = []
         self._ready = 0
 
@@ -107,7 +122,7 @@ class _Host:
         self._threads.append(thread)
         hosted = Hosted(await thread.run(load), thread)
         self._ready += 1
-        self._progress(f"{name} is ready ({self._ready} of {MODELS} models)")
+        self._progress(f"{name} is ready ({self._ready} of {self._models} models)")
         return hosted
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,12 +9,8 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from edge_client.device.backend import DeviceBackend
-from edge_client.device.skills import load_skills
-from edge_client.hearing import Hearing
-from edge_client.models.library import load_library
-from edge_client.models.store import ModelStore, default_folder
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.engine import open_engine
 from edge_client.realtime.server import create_app
 from edge_client.settings import EdgeSettings
 from routing.errors import SettingsError
@@ -32,15 +27,8 @@ async def open_edge(settings: EdgeSettings, *, progress: Callable[[str], None]) 
     Raises:
         ModelError: the models are not there.
     """
-    library = await load_library(ModelStore(default_folder(os.environ)), progress=progress)
-    try:
-        skills = load_skills(settings.device.skills)
-        device = DeviceBackend(library=library, skills=skills, settings=settings.device)
-        progress("reading the skills and the prompt")
-        await device.prepare()
-        yield Edge(settings=settings, hearing=Hearing.from_library(library), backend=Router(device))
-    finally:
-        library.close()
+    async with open_engine(settings, progress=progress) as engine:
+        yield Edge(settings=settings, hearing=engine.hearing, backend=Router(engine.backend))
 
 
 async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:
