@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from aioice import Candidate, Connection
+from aioice.ice import StunProtocol
 from aiortc import RTCPeerConnection
 
 LOOPBACK = "127.0.0.1"
@@ -26,6 +27,7 @@ class Ice:
         self._loopback = loopback
         self._connections: list[Connection] = []
         self.heard_at: float | None = None  # when the last datagram came, on the loop's clock
+        self.received = 0  # datagrams in all
         self.dropped = 0  # datagrams that were empty or found the queue full
 
     def guard(self, peer_connection: RTCPeerConnection) -> None:
@@ -35,9 +37,13 @@ class Ice:
 
     def abort(self) -> None:
         """Close the sockets at once, for when the orderly way has failed."""
-        for connection in self._connections:
-            for protocol in connection._protocols:  # noqa: SLF001
-                protocol.transport.abort()
+        for protocol in self.sockets:
+            protocol.transport.abort()
+
+    @property
+    def sockets(self) -> list[StunProtocol]:
+        """All that are open. They open while the local description is set."""
+        return [protocol for connection in self._connections for protocol in connection._protocols]  # noqa: SLF001
 
     def _guard(self, connection: Connection) -> None:
         self._connections.append(connection)
@@ -68,6 +74,7 @@ class Ice:
                 self.dropped += 1  # aiortc looks at the first byte: an empty datagram would end the call
                 return
             self.heard_at = loop.time()
+            self.received += 1
             take(data, component)
 
         connection.data_received = take_bounded  # type: ignore[method-assign]
