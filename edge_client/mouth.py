@@ -43,10 +43,13 @@ class Mouth(Protocol):
 
 
 class PacedMouth:
-    """A mouth for senders that pull: a WebRTC track or a loudspeaker calls `read` at the pace of real time."""
+    """A mouth for senders that pull: a WebRTC track or a loudspeaker calls `read` at the pace of real time.
 
-    def __init__(self, *, capacity_sec: float = 30.0) -> None:
-        self._playout = Playout(capacity_sec=capacity_sec)
+    ``remember_sec``, `acknowledge` and `take_back` are those of the `Playout`.
+    """
+
+    def __init__(self, *, capacity_sec: float = 30.0, remember_sec: float = 0.0) -> None:
+        self._playout = Playout(capacity_sec=capacity_sec, remember_sec=remember_sec)
         self._moved = asyncio.Event()
         self._on_first_audio: Callable[[], None] | None = None
 
@@ -58,6 +61,14 @@ class PacedMouth:
             announce()
         self._moved.set()
         return samples
+
+    def acknowledge(self) -> None:
+        """What was read so far was heard."""
+        self._playout.acknowledge()
+
+    def take_back(self) -> None:
+        """What was read since the last `acknowledge` was lost on the way: it is spoken again."""
+        self._playout.take_back()
 
     def begin(self, on_first_audio: Callable[[], None]) -> None:
         self._playout.begin()

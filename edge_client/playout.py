@@ -15,7 +15,7 @@ class PlayoutStatistics:
     """All counts are samples at 24 kHz."""
 
     queued: int
-    heard: int  # of the current reply
+    heard: int  # of the current reply, what is believed to be heard included
     underrun: int  # silence played in the middle of the current reply
     dropped: int  # cut before they were heard, over the whole call
 
@@ -25,10 +25,17 @@ class Playout:
 
     The writer is told through `room` when to wait; whoever sends calls `read` at its own pace and always gets as many
     samples as it asks for. Nothing here waits or looks at a clock.
+
+    Over a network, what was sent is not yet heard. A sender that learns from its caller's signs of life which of it
+    was says so with `acknowledge`, and `take_back` queues the rest once more. ``remember_sec`` is how much is kept for
+    that; what is older counts as heard. Zero is for senders that lose nothing.
     """
 
-    def __init__(self, *, capacity_sec: float = 30.0) -> None:
+    def __init__(self, *, capacity_sec: float = 30.0, remember_sec: float = 0.0) -> None:
         self._capacity = int(capacity_sec * REPLY_SAMPLE_RATE)
+        self._remembered = int(remember_sec * REPLY_SAMPLE_RATE)
+        self._unsure: deque[Samples] = deque()  # read, and not acknowledged
+        self._unsure_count = 0
         self._blocks: deque[Samples] = deque()
         self._queued = 0
         self._heard = 0
@@ -60,9 +67,30 @@ class Playout:
             return out
         filled = self._fill(out)
         self._heard += filled
+        self._remember(out[:filled])
         if self._open and self._heard:
             self._underrun += count - filled
         return out
+
+    def _remember(self, sound: Samples) -> None:
+        if not self._remembered or not len(sound):
+            return
+        self._unsure.append(sound)
+        self._unsure_count += len(sound)
+        while self._unsure_count > self._remembered:
+            self._unsure_count -= len(self._unsure.popleft())
+
+    def acknowledge(self) -> None:
+        """Everything read so far was heard."""
+        self._unsure.clear()
+        self._unsure_count = 0
+
+    def take_back(self) -> None:
+        """What was read since the last `acknowledge` was not heard: queue it again."""
+        self._blocks.extendleft(reversed(self._unsure))
+        self._queued += self._unsure_count
+        self._heard -= self._unsure_count
+        self.acknowledge()
 
     def _fill(self, out: Samples) -> int:
         filled = 0
@@ -94,10 +122,11 @@ class Playout:
         self._dropped += self._queued
         self._blocks.clear()
         self._queued = 0
+        self.acknowledge()
 
     @property
     def heard(self) -> int:
-        """Samples of the current reply that were read by the sender."""
+        """Samples of the current reply that were read by the sender, and not taken back."""
         return self._heard
 
     @property
@@ -108,7 +137,7 @@ class Playout:
     @property
     def silent(self) -> bool:
         """Whether everything written was heard or cut."""
-        return self._queued == 0
+        return not self._queued and not self._unsure
 
     def statistics(self) -> PlayoutStatistics:
         return PlayoutStatistics(self._queued, self._heard, self._underrun, self._dropped)

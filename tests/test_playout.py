@@ -87,3 +87,65 @@ def test_the_writer_is_told_when_there_is_no_room() -> None:
     assert not playout.room
     playout.read(1)
     assert playout.room
+
+
+def test_what_was_not_acknowledged_is_played_again() -> None:
+    playout = Playout(remember_sec=1)
+    playout.begin()
+    playout.write(ramp(100))
+    playout.read(30)
+    playout.acknowledge()
+    playout.read(30)
+    playout.read(20)
+    playout.take_back()
+    assert playout.heard == 30
+    assert np.array_equal(playout.read(100), np.pad(ramp(70, 31), (0, 30)))
+    assert playout.heard == 100
+
+
+def test_a_reply_is_not_over_before_its_end_is_acknowledged() -> None:
+    playout = Playout(remember_sec=1)
+    playout.begin()
+    playout.write(ramp(100))
+    playout.finish()
+    playout.read(100)
+    assert not playout.silent
+    playout.acknowledge()
+    assert playout.silent
+
+
+def test_only_so_much_is_remembered_and_nothing_of_a_reply_that_was_cut() -> None:
+    playout = Playout(remember_sec=20 / 24_000)
+    playout.begin()
+    playout.write(ramp(100))
+    for _ in range(5):
+        playout.read(10)
+    playout.take_back()
+    assert playout.heard == 30
+    playout.read(10)
+    playout.flush()
+    playout.take_back()
+    assert playout.silent
+
+
+@given(steps=st.lists(st.sampled_from(["read", "acknowledge", "take_back"]), max_size=60))
+def test_what_is_heard_in_the_end_is_all_of_it_in_order(steps: list[str]) -> None:
+    playout = Playout(remember_sec=1)
+    playout.begin()
+    playout.write(ramp(500))
+    heard = np.zeros(0, np.float32)
+    unsure = np.zeros(0, np.float32)
+    for step in [*steps, *["read"] * 50, "acknowledge"]:
+        match step:
+            case "read":
+                before = playout.heard
+                read = playout.read(10)
+                unsure = np.concatenate([unsure, read[: playout.heard - before]])
+            case "acknowledge":
+                playout.acknowledge()
+                heard, unsure = np.concatenate([heard, unsure]), np.zeros(0, np.float32)
+            case _:
+                playout.take_back()
+                unsure = np.zeros(0, np.float32)
+    assert np.array_equal(heard, ramp(500))
+    assert playout.silent

@@ -32,6 +32,7 @@ class Notes:
         self.blocks: list[Samples] = []
         self.texts: list[str] = []
         self.opened_times = 0
+        self.losses = 0
         self.news = asyncio.Event()
 
     def heard(self, samples: Samples) -> None:
@@ -44,6 +45,13 @@ class Notes:
 
     def received(self, text: str) -> None:
         self.texts.append(text)
+        self.news.set()
+
+    def acknowledged(self) -> None:
+        """A peer who loses nothing needs no memory."""
+
+    def lost(self) -> None:
+        self.losses += 1
         self.news.set()
 
     @property

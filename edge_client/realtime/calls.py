@@ -1,87 +1,31 @@
-"""Calls over WebRTC: each is a peer, a session and a dialogue that end together."""
+"""The calls over WebRTC that an edge has: begun by an offer, resumed by another one, hung up by their id."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from edge_client.conversation import new_id
-from edge_client.mouth import PacedMouth
-from edge_client.realtime.dialogue import Dialogue
+from edge_client.realtime.call import Call
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.session_config import Json, SessionConfig
-from edge_client.webrtc.peer import Peer
 from routing.errors import InvalidRequest
-from routing.turns import Samples
 
 logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the offer's sender gets: the id of the call and the answer's SDP."""
+    """What the offer's sender gets: the call's id, the token that resumes it, and the answer's SDP."""
 
     call_id: str
+    token: str
     description: str
 
 
-class Call:
-    """One caller over WebRTC. The peer tells it what comes in; the dialogue gives it what goes out."""
-
-    def __init__(self, edge: Edge, config: SessionConfig) -> None:
-        self.id = new_id("rtc")
-        self._edge = edge
-        self._config = config
-        self._mouth = PacedMouth()
-        self._dialogue: Dialogue | None = None
-        self._peer: Peer | None = None
-
-    async def answer(self, offer: str) -> str:
-        """Take the offer and give the answer.
-
-        Raises:
-            InvalidRequest: the offer cannot be taken.
-        """
-        settings = self._edge.settings
-        peer_settings = settings.peer.model_copy(update={"loopback": settings.peer.loopback or settings.on_loopback})
-        self._peer = await Peer.answer(offer, listener=self, read=self._mouth.read, settings=peer_settings)
-        return self._peer.description
-
-    async def run(self) -> None:
-        """Serve the call until either side ends it; cancelling hangs up."""
-        assert self._peer, "answer was not called"
-        try:
-            async with self._edge.conversation(
-                self.id, mouth=self._mouth, sound="rtp", send=self._send, config=self._config
-            ) as dialogue:
-                self._dialogue = dialogue
-                try:
-                    reason = await self._peer.run()
-                finally:
-                    self._dialogue = None  # what still comes in comes too late
-            logger.info("call %s ended: %s", self.id, reason)
-        finally:
-            await self._peer.close()
-
-    def _send(self, event: Json) -> None:
-        if self._peer:
-            self._peer.send(json.dumps(event))
-
-    # -- what the peer tells (a PeerListener) ------------------------------------------------------------------------
-
-    def heard(self, samples: Samples) -> None:
-        if self._dialogue:
-            self._dialogue.session.hear(samples)
-
-    def opened(self) -> None:
-        if self._dialogue:
-            self._dialogue.greet()
-
-    def received(self, text: str) -> None:
-        if self._dialogue:
-            self._dialogue.receive(text)
+class _Served(NamedTuple):
+    call: Call
+    task: asyncio.Task[None]
 
 
 class Calls:
@@ -90,7 +34,11 @@ class Calls:
     def __init__(self, edge: Edge, tasks: asyncio.TaskGroup) -> None:
         self._edge = edge
         self._tasks = tasks
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._served: dict[str, _Served] = {}
+        self._by_token: dict[str, Call] = {}
+
+    def __iter__(self) -> Iterator[Call]:
+        return (served.call for served in self._served.values())
 
     async def begin(self, offer: str, session: Json) -> Answer:
         """Answer an offer, and serve the call from then on.
@@ -99,17 +47,33 @@ class Calls:
             AtCapacity: all places are taken.
             InvalidRequest: the offer or the session settings cannot be honoured.
         """
-        call = Call(self._edge, SessionConfig().updated(session))
-        with ExitStack() as stack:
-            stack.enter_context(self._edge.place())
-            description = await call.answer(offer)
-            self._serve(call, stack.pop_all())
-        return Answer(call.id, description)
+        call = Call(self._edge, SessionConfig().updated(session), self._tasks)
+        description = await call.answer(offer)
+        self._serve(call)
+        return Answer(call.id, call.token, description)
 
-    def _serve(self, call: Call, place: ExitStack) -> None:
-        task = self._tasks.create_task(_serve(call, place))
-        self._running[call.id] = task
-        task.add_done_callback(lambda _: self._running.pop(call.id))
+    async def resume(self, token: str, offer: str, *, last_event_id: str | None) -> Answer:
+        """Go on with a call on the connection that is offered; ``last_event_id`` names the last event that came.
+
+        Raises:
+            AtCapacity: the caller was away, and all places are taken now.
+            InvalidRequest: there is no such call any more, or the offer cannot be honoured.
+        """
+        call = self._by_token.get(token)
+        if call is None:
+            raise InvalidRequest("expected the token of a call that goes on, got another", code="call_not_found")
+        description = await call.answer(offer, last_event_id=last_event_id)
+        return Answer(call.id, call.token, description)
+
+    def _serve(self, call: Call) -> None:
+        task = self._tasks.create_task(_serve(call))
+        self._served[call.id] = _Served(call, task)
+        self._by_token[call.token] = call
+        task.add_done_callback(lambda _: self._forget(call))
+
+    def _forget(self, call: Call) -> None:
+        del self._served[call.id]
+        del self._by_token[call.token]
 
     def hang_up(self, call_id: str) -> None:
         """End a call.
@@ -117,18 +81,17 @@ class Calls:
         Raises:
             InvalidRequest: there is no such call.
         """
-        if call_id not in self._running:
+        if call_id not in self._served:
             raise InvalidRequest(f"there is no call {call_id!r}", code="call_not_found", param="call_id")
-        self._running[call_id].cancel()
+        self._served[call_id].task.cancel()
 
     def close(self) -> None:
-        for task in list(self._running.values()):
-            task.cancel()
+        for served in list(self._served.values()):
+            served.task.cancel()
 
 
-async def _serve(call: Call, place: ExitStack) -> None:
-    with place:
-        try:
-            await call.run()
-        except Exception:  # one call's fault must not end the others
-            logger.exception("call %s failed", call.id)
+async def _serve(call: Call) -> None:
+    try:
+        await call.run()
+    except Exception:  # one call's fault must not end the others
+        logger.exception("call %s failed", call.id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from edge_client.conversation import new_id
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
 from edge_client.realtime.dialogue import Dialogue, Sound
@@ -25,6 +27,11 @@ class Edge:
         self._hearing = hearing
         self._backend = backend
         self._sessions = 0
+        self._absent: OrderedDict[object, Callable[[], None]] = OrderedDict()
+
+    def new_id(self, prefix: str) -> str:
+        """An id by which others may ask for something of this edge: unguessable and unique."""
+        return new_id(prefix)
 
     @property
     def sessions(self) -> int:
@@ -48,6 +55,19 @@ class Edge:
             yield
         finally:
             self._sessions -= 1
+
+    @contextmanager
+    def absence(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """A session that waits for its caller. There may be as many as places; the one that waits longest must go."""
+        waiting = object()
+        self._absent[waiting] = give_up
+        if len(self._absent) > self.settings.maximum_sessions:
+            _, give_up_longest = self._absent.popitem(last=False)
+            give_up_longest()
+        try:
+            yield
+        finally:
+            self._absent.pop(waiting, None)
 
     @asynccontextmanager
     async def conversation(

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from edge_client.realtime.body_limit import BodyLimit
-from edge_client.realtime.calls import Calls
+from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
@@ -36,6 +36,10 @@ MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
+RESUME = (
+    "Antiphon-Resume"  # header: the token of a call, given with its answer and wanted with the offer that resumes it
+)
+LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last server event that came before the connection broke
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
     " style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -78,11 +82,13 @@ def _allow_origins(app: FastAPI, settings: EdgeSettings) -> None:
             "Authorization",
             "Content-Type",
             "X-OpenAI-Agents-SDK",
+            RESUME,
+            LAST_EVENT,
             "traceparent",
             "tracestate",
             "baggage",
         ],
-        expose_headers=["Location"],
+        expose_headers=["Location", "Retry-After", RESUME],
     )
 
 
@@ -154,12 +160,26 @@ def _add_routes(app: FastAPI) -> None:
 # -- calls over WebRTC -----------------------------------------------------------------------------------------------
 
 
-async def begin_call(request: Request, admitted: Admitted) -> Response:
-    """Take an offer: raw SDP, or a form with ``sdp`` and ``session``."""
+async def begin_call(request: Request) -> Response:
+    """Take an offer: raw SDP, or a form with ``sdp`` and ``session``. With a call's token it resumes that call."""
+    token = request.headers.get(RESUME)
+    answer = await (_begun(request) if token is None else _resumed(request, token))
+    headers = {"Location": f"/v1/realtime/calls/{answer.call_id}", RESUME: answer.token}
+    return Response(answer.description, 201, headers, media_type="application/sdp")
+
+
+async def _begun(request: Request) -> Answer:
+    admitted = _admitted(request)
     offer, session = await _offer(request)
-    answer = await _calls(request).begin(offer, merged(admitted, session))
-    location = f"/v1/realtime/calls/{answer.call_id}"
-    return Response(answer.description, 201, {"Location": location}, media_type="application/sdp")
+    return await _calls(request).begin(offer, merged(admitted, session))
+
+
+async def _resumed(request: Request, token: str) -> Answer:
+    """The token is credential enough: a client secret may have expired since the call began."""
+    offer, session = await _offer(request)
+    if session:
+        raise InvalidRequest("expected no session settings with an offer that resumes a call", param="session")
+    return await _calls(request).resume(token, offer, last_event_id=request.headers.get(LAST_EVENT))
 
 
 class Offer(BaseModel):

@@ -1,4 +1,4 @@
-"""What aioice leaves open: which addresses a call listens on, and what a stranger's datagrams may cost.
+"""What aioice leaves open: which addresses a call listens on, and what a datagram may cost.
 
 The private names of aiortc and aioice used here are held by `tests/test_webrtc_ice.py`.
 """
@@ -7,33 +7,49 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from aioice import Candidate, Connection
 from aioice.ice import StunProtocol
-from aiortc import RTCPeerConnection
+from aiortc import RTCDtlsTransport, RTCPeerConnection
+
+from edge_client.webrtc.checks import hasten
+from edge_client.webrtc.gate import Gate, is_check
 
 LOOPBACK = "127.0.0.1"
 
-# A datagram that comes before the handshake waits in a queue, from whomever it is. A handshake needs a handful, and
-# sound is taken out as it comes: a queue of this length means that someone is filling it.
+# What was let in waits in a queue until the handshake or the sound takes it, which is at once: a queue of this length
+# means that someone is filling it.
 LONGEST_QUEUE = 256
+
+# A caller sends fifty packets of sound a second, a few reports and checks, and what its events need.
+DATAGRAMS_PER_SEC = 300
+
+GATHER_TIMEOUT_SEC = 2  # for a TURN server that does not answer: the caller waits for our answer meanwhile
 
 
 class Ice:
     """The sockets of one call. Give it the peer connection after the offer is set and before the answer is."""
 
-    def __init__(self, *, addresses: Sequence[str] | None, loopback: bool) -> None:
+    def __init__(
+        self, *, addresses: Sequence[str] | None, loopback: bool, datagrams_per_sec: int = DATAGRAMS_PER_SEC
+    ) -> None:
         self._listen_addresses = addresses
         self._loopback = loopback
+        self._loop = asyncio.get_running_loop()
+        self._gate = Gate(datagrams_per_sec=datagrams_per_sec)
         self._connections: list[Connection] = []
-        self.heard_at: float | None = None  # when the last datagram came, on the loop's clock
-        self.received = 0  # datagrams in all
-        self.dropped = 0  # datagrams that were empty or found the queue full
+        self.heard_at: float | None = None  # when the last datagram of sound or events came, on the loop's clock
+        self.alive_at: float | None = None  # likewise, or the last connectivity check
+        self.received = 0  # datagrams of sound or events in all
+        self.dropped = 0  # datagrams that were not let in
 
     def guard(self, peer_connection: RTCPeerConnection) -> None:
         """Take hold of every socket that the answer will open."""
         for transport in peer_connection._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]  # noqa: SLF001
             self._guard(transport._connection)  # noqa: SLF001
+        for handshake in _handshakes(peer_connection):
+            self._note_senders(handshake)
 
     def abort(self) -> None:
         """Close the sockets at once, for when the orderly way has failed."""
@@ -48,13 +64,21 @@ class Ice:
     def _guard(self, connection: Connection) -> None:
         self._connections.append(connection)
         self._listen_on_own_addresses(connection)
-        self._bound_queue(connection)
+        hasten(connection, on_check=self._checked)
+
+    def _checked(self) -> None:
+        self.alive_at = self._loop.time()
 
     def _listen_on_own_addresses(self, connection: Connection) -> None:
         gather = connection.get_component_candidates
 
-        async def gather_own(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
-            return await gather(component, self._addresses(addresses), timeout)
+        async def gather_own(
+            component: int, addresses: list[str], timeout: int = GATHER_TIMEOUT_SEC
+        ) -> list[Candidate]:
+            own = await gather(component, self._addresses(addresses), timeout)
+            for protocol in connection._protocols:  # noqa: SLF001
+                self._watch(connection, protocol)
+            return own
 
         connection.get_component_candidates = gather_own  # type: ignore[method-assign]
 
@@ -65,19 +89,57 @@ class Ice:
             addresses.append(LOOPBACK)
         return addresses or [LOOPBACK]
 
-    def _bound_queue(self, connection: Connection) -> None:
-        take, queue = connection.data_received, connection._queue  # noqa: SLF001
-        loop = asyncio.get_running_loop()
+    # -- what comes in -------------------------------------------------------------------------------------------------
 
-        def take_bounded(data: bytes, component: int) -> None:
-            if not data or queue.qsize() >= LONGEST_QUEUE:
-                self.dropped += 1  # aiortc looks at the first byte: an empty datagram would end the call
-                return
-            self.heard_at = loop.time()
-            self.received += 1
-            take(data, component)
+    def _watch(self, connection: Connection, protocol: StunProtocol) -> None:
+        take_check, queue = protocol.datagram_received, connection._queue  # noqa: SLF001
+        known: set[tuple[str, int]] = set()
 
-        connection.data_received = take_bounded  # type: ignore[method-assign]
+        def take(datagram: bytes, address: tuple[Any, ...]) -> None:
+            sender = address[:2]
+            is_known = sender in known or _is_checked(connection, protocol, sender)
+            if is_known:
+                known.add(sender)  # bounded like the checks
+            now = self._loop.time()
+            if not self._gate.admits(datagram, known=is_known, now=now) or queue.qsize() >= LONGEST_QUEUE:
+                self.dropped += 1
+            elif is_check(datagram):
+                take_check(datagram, address)
+            else:
+                self.heard_at = self.alive_at = now
+                self.received += 1
+                connection.data_received(datagram, protocol.local_candidate.component)
+
+        protocol.datagram_received = take  # type: ignore[method-assign,assignment]
+
+    def _note_senders(self, handshake: RTCDtlsTransport) -> None:
+        """Tell the gate who speaks: what comes out of decryption is the caller's own."""
+        take_sound, take_report = handshake._handle_rtp_data, handshake._handle_rtcp_data  # noqa: SLF001
+
+        async def take_noted_sound(data: bytes, arrival_time_ms: int) -> None:
+            self._gate.heard(data)
+            await take_sound(data, arrival_time_ms)
+
+        async def take_noted_report(data: bytes) -> None:
+            self._gate.heard(data)
+            await take_report(data)
+
+        handshake._handle_rtp_data = take_noted_sound  # type: ignore[method-assign]  # noqa: SLF001
+        handshake._handle_rtcp_data = take_noted_report  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _is_checked(connection: Connection, protocol: StunProtocol, address: tuple[Any, ...]) -> bool:
+    """Whether a check went between this socket and ``address``: the other side is the caller, or was named by it."""
+    return any(
+        pair.protocol is protocol and pair.remote_addr == address
+        for pair in connection._check_list  # noqa: SLF001
+    )
+
+
+def _handshakes(peer_connection: RTCPeerConnection) -> set[RTCDtlsTransport]:
+    parts = [transceiver.receiver for transceiver in peer_connection.getTransceivers()]
+    data = [] if peer_connection.sctp is None else [peer_connection.sctp.transport]
+    return {part.transport for part in parts} | set(data)
 
 
 def candidates(description: str) -> Iterator[str]:

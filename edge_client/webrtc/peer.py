@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
+import numpy as np
 from aiortc import (
     RTCConfiguration,
     RTCPeerConnection,
@@ -22,6 +23,7 @@ from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
 from edge_client.webrtc.offer import guard_offer, with_opus_parameters
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
+from edge_client.webrtc.pulse import Pulse
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.turns import Samples
@@ -29,6 +31,8 @@ from routing.turns import Samples
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_SEC = 5.0
+
+type Ending = Literal["hung up", "never connected", "vanished", "closed"]  # "closed" is our own doing
 
 
 class PeerListener(Protocol):
@@ -46,6 +50,14 @@ class PeerListener(Protocol):
         """One message on the data channel."""
         ...
 
+    def acknowledged(self) -> None:
+        """What was read until now was heard."""
+        ...
+
+    def lost(self) -> None:
+        """What was read since the last `acknowledged` was lost on the way."""
+        ...
+
 
 def _literal(address: str) -> str:
     return str(ip_address(address))
@@ -57,7 +69,9 @@ class PeerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connect_timeout_sec: float = Field(default=10.0, gt=0)  # from the answer until sound can flow
-    vanish_timeout_sec: float = Field(default=10.0, gt=0)  # without any sign of life; a browser sends fifty a second
+    suspect_timeout_sec: float = Field(default=3.0, gt=0)  # without any sign of life; a browser sends fifty a second
+    vanish_timeout_sec: float = Field(default=10.0, gt=0)  # likewise; then the connection is given up
+    resume_timeout_sec: float = Field(default=60.0, ge=0)  # how long a session waits for a caller who vanished
     maximum_message_bytes: int = Field(default=256 * 1024, gt=0)  # one data-channel message from the caller
     maximum_buffered_bytes: int = Field(default=1024 * 1024, gt=0)  # sent to the caller and not yet taken
     listen_addresses: tuple[Annotated[str, AfterValidator(_literal)], ...] | None = (
@@ -71,6 +85,7 @@ class PeerStatistics:
     """What went over one call so far."""
 
     connect_sec: float | None  # from the answer until sound could flow
+    suspected: int  # times the caller was quiet for longer than `PeerSettings.suspect_timeout_sec`
     dropped_datagrams: int
     refused_messages: int
     receiver: ReceiverStatistics
@@ -88,7 +103,10 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
         self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
-        self._track = PlayoutTrack(read)
+        self._listener = listener
+        self._read_reply = read
+        self._pulse = Pulse(self._loop.time())
+        self._track = PlayoutTrack(self._read)
         self._transceiver = _opus_transceiver(self._connection, self._track)
         self._receiver = Receiver(
             self._transceiver.receiver, lambda samples: self._tell(lambda: listener.heard(samples))
@@ -102,9 +120,11 @@ class Peer:
         self._description = ""
         self._answered_at = 0.0
         self._connected_at: float | None = None
+        self._suspect = False
+        self._suspected = 0
         self._settled = asyncio.Event()  # connected, or over before that
         self._over = asyncio.Event()
-        self._reason = "closed"
+        self._ending: Ending = "closed"
         self._failure: Exception | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -114,7 +134,8 @@ class Peer:
     ) -> Self:
         """Take an offer; `description` then holds the answer.
 
-        ``read`` is called every 20 ms with 480 and returns as many samples of the reply at 24 kHz.
+        ``read`` is called every 20 ms with 480 and returns as many samples of the reply at 24 kHz. While the link is
+        cut it is not called, and the caller is sent silence.
 
         Raises:
             InvalidRequest: the offer cannot be answered.
@@ -157,11 +178,8 @@ class Peer:
 
     # -- while the call lasts ------------------------------------------------------------------------------------------
 
-    async def run(self) -> str:
-        """Serve the call until it ends.
-
-        Returns why it ended: "hung up" by the caller, "never connected", "vanished" without a word, or "closed" here.
-        """
+    async def run(self) -> Ending:
+        """Serve the call until it ends, and tell how."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 media = [tasks.create_task(self._receiver.run()), tasks.create_task(self._play_to_nobody())]
@@ -172,7 +190,11 @@ class Peer:
             await self.close()
         if self._failure is not None:
             raise self._failure
-        return self._reason
+        return self._ending
+
+    def finish(self) -> None:
+        """Let `run` end soon."""
+        self._finish("closed")
 
     async def _until_over(self) -> None:
         try:
@@ -185,20 +207,43 @@ class Peer:
 
     async def _watch(self) -> None:
         """Wait for the end of the call, or until the caller should have given a sign of life."""
-        deadline = self._vanish_at()
-        if deadline is not None and deadline <= self._loop.time():
-            self._finish("vanished")
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(self._look_after_caller()):
                 await self._over.wait()
         except TimeoutError:
             return
 
-    def _vanish_at(self) -> float | None:
+    def _look_after_caller(self) -> float | None:
+        """Suspect a caller who is quiet, give up one who stays so; returns when to look again."""
         if self._transceiver.currentDirection == "inactive":
             return None  # no sound either way and so no datagrams: aiortc finds out in half a minute
+        settings = self._settings
         heard_at = self._ice.heard_at or self._answered_at
-        return heard_at + self._settings.vanish_timeout_sec
+        quiet_sec = self._loop.time() - heard_at
+        self._suspect_caller(quiet_sec >= settings.suspect_timeout_sec)
+        if quiet_sec >= settings.vanish_timeout_sec:
+            self._finish("vanished")
+        patience_sec = settings.vanish_timeout_sec if self._suspect else settings.suspect_timeout_sec
+        return heard_at + min(patience_sec, settings.vanish_timeout_sec)
+
+    def _suspect_caller(self, suspect: bool) -> None:
+        if suspect and not self._suspect:
+            self._suspected += 1
+            logger.info("nothing has come from a caller for %.1f s", self._settings.suspect_timeout_sec)
+        self._suspect = suspect
+
+    def _read(self, count: int) -> Samples:
+        """The next stretch of the reply, or silence while nobody hears it."""
+        match self._pulse.look(self._ice.heard_at, self._ice.received, self._loop.time()):
+            case "missing" | "returning":
+                return np.zeros(count, np.float32)
+            case "alive" | "delayed":
+                self._listener.acknowledged()
+            case "lost":
+                self._listener.lost()
+            case "waiting":
+                pass
+        return self._read_reply(count)
 
     async def _play_to_nobody(self) -> None:
         """For a caller who does not listen: the reply runs at its pace all the same, so that it comes to an end."""
@@ -221,12 +266,12 @@ class Peer:
             self._connected_at = self._loop.time()
             self._settled.set()
         elif state in ("failed", "closed"):
-            reason = "vanished" if state == "failed" else "hung up"
-            self._finish("never connected" if self._connected_at is None else reason)
+            ending: Ending = "vanished" if state == "failed" else "hung up"
+            self._finish("never connected" if self._connected_at is None else ending)
 
-    def _finish(self, reason: str) -> None:
+    def _finish(self, ending: Ending) -> None:
         if not self._over.is_set():
-            self._reason = reason
+            self._ending = ending
             self._over.set()
             self._settled.set()
 
@@ -257,6 +302,7 @@ class Peer:
         connected = self._connected_at
         return PeerStatistics(
             connect_sec=None if connected is None else connected - self._answered_at,
+            suspected=self._suspected,
             dropped_datagrams=self._ice.dropped,
             refused_messages=self._channel.refused,
             receiver=self._receiver.statistics(),

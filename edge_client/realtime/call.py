@@ -1,0 +1,209 @@
+"""One call over WebRTC: a session that outlives its connections.
+
+A caller whose link was cut comes back on a new peer connection and finds the session as it was: the conversation, a
+turn that was not answered yet, the reply from where it was last heard, and the events that were missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import ExitStack
+
+from edge_client.mouth import PacedMouth
+from edge_client.realtime.dialogue import Dialogue
+from edge_client.realtime.edge import Edge
+from edge_client.realtime.sent_events import SentEvents
+from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.webrtc.peer import Peer, PeerSettings, PeerStatistics
+from routing.errors import InvalidRequest
+from routing.turns import Samples
+
+logger = logging.getLogger(__name__)
+
+# How much of a reply may have been sent into a cut link before the cut is noticed.
+REMEMBER_SEC = 1.0
+
+
+class Call:
+    """Made by an offer, carried by one peer at a time.
+
+    It holds a place at the edge while a peer carries it. While it waits for a caller who vanished, others may have the
+    place. ``tasks`` must outlive it.
+    """
+
+    def __init__(self, edge: Edge, config: SessionConfig, tasks: asyncio.TaskGroup) -> None:
+        self.id = edge.new_id("rtc")
+        self.token = edge.new_id("resume")  # whoever has it may go on with the session
+        self._edge = edge
+        self._config = config
+        self._tasks = tasks
+        self._place = ExitStack()
+        self._mouth = PacedMouth(remember_sec=REMEMBER_SEC)
+        self._sent = SentEvents()
+        self._dialogue: Dialogue | None = None
+        self._line: _Line | None = None
+        self._changed = asyncio.Event()  # another peer has come, or nobody shall be waited for
+        self._given_up = False
+        self._greeted = False
+
+    # -- peers ---------------------------------------------------------------------------------------------------------
+
+    async def answer(self, offer: str, *, last_event_id: str | None = None) -> str:
+        """Take an offer and give the answer. A peer that carries the call already is let go.
+
+        Raises:
+            InvalidRequest: the offer cannot be taken, or the call has ended.
+            AtCapacity: all places are taken.
+        """
+        with ExitStack() as place:
+            if not self.carried:
+                place.enter_context(self._edge.place())
+            line = _Line(self, last_event_id, is_first=self._dialogue is None)
+            line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
+            if self._given_up:
+                await line.peer.close()
+                raise InvalidRequest("expected a call that goes on, got one that has ended", code="call_not_found")
+            self._switch(line, place.pop_all())
+        return line.peer.description
+
+    @property
+    def carried(self) -> bool:
+        """Whether there is a connection to the caller, and so a place taken."""
+        return self._line is not None
+
+    @property
+    def _peer_settings(self) -> PeerSettings:
+        settings = self._edge.settings
+        return settings.peer.model_copy(update={"loopback": settings.peer.loopback or settings.on_loopback})
+
+    def _switch(self, line: _Line, place: ExitStack) -> None:
+        old, self._line = self._line, line
+        self._place.push(place)
+        self._changed.set()
+        if old:
+            self._mouth.take_back()
+            old.drop()
+            self._tasks.create_task(old.peer.close())
+
+    async def run(self) -> None:
+        """Serve the call until either side ends it, or the caller has been gone for too long; cancelling hangs up."""
+        line = self._line
+        assert line, "answer was not called"
+        try:
+            async with self._edge.conversation(
+                self.id, mouth=self._mouth, sound="rtp", send=self._send, config=self._config
+            ) as dialogue:
+                self._dialogue = dialogue
+                while line is not None:
+                    line = await self._carry(line)
+        finally:
+            self._dialogue = None  # what still comes in comes too late
+            self._given_up = True
+            await self._leave()
+
+    async def _carry(self, line: _Line) -> _Line | None:
+        """Serve one connection to its end; returns the next one, if there is any."""
+        ending = await line.peer.run()
+        if self._line is not line:  # the caller was faster than we
+            return self._line
+        logger.info("a connection of call %s ended: %s", self.id, ending)
+        cut = ending == "vanished" or (ending == "never connected" and not line.is_first)
+        return await self._next_line() if cut else None
+
+    async def _next_line(self) -> _Line | None:
+        """Wait for the caller to call again, without a place meanwhile."""
+        self._mouth.take_back()
+        self._line = None
+        self._place.close()
+        self._changed.clear()
+        with self._edge.absence(self._give_up):
+            try:
+                async with asyncio.timeout(self._edge.settings.peer.resume_timeout_sec):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._give_up()
+        return self._line
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._changed.set()
+
+    async def _leave(self) -> None:
+        self._place.close()
+        if self._line:
+            await self._line.peer.close()
+
+    def statistics(self) -> PeerStatistics | None:
+        """Of the connection that carries the call now."""
+        return self._line.peer.statistics() if self._line else None
+
+    # -- what passes between the peer and the dialogue -----------------------------------------------------------------
+
+    def _send(self, event: Json) -> None:
+        text = self._sent.add(event)
+        if self._line:
+            self._line.send(text)
+
+    def opened(self, line: _Line) -> None:
+        """Events can be sent over this line: the first ones, or those that the caller has missed."""
+        missed = self._sent.after(line.last_event_id)
+        if self._dialogue and not self._greeted:
+            self._greeted = True
+            self._dialogue.greet()
+        for text in missed:
+            line.send(text)
+
+    def heard(self, samples: Samples) -> None:
+        if self._dialogue:
+            self._dialogue.session.hear(samples)
+
+    def received(self, text: str) -> None:
+        if self._dialogue:
+            self._dialogue.receive(text)
+
+    def acknowledged(self) -> None:
+        self._mouth.acknowledge()
+
+    def lost(self) -> None:
+        self._mouth.take_back()
+
+
+class _Line:
+    """A peer's listener: passes everything on, until another peer has taken over."""
+
+    peer: Peer
+
+    def __init__(self, call: Call, last_event_id: str | None, *, is_first: bool) -> None:
+        self.last_event_id = last_event_id
+        self.is_first = is_first
+        self._call: Call | None = call
+        self._open = False
+
+    def drop(self) -> None:
+        self._call = None
+
+    def send(self, text: str) -> None:
+        if self._open:
+            self.peer.send(text)
+
+    def opened(self) -> None:
+        self._open = True
+        if self._call:
+            self._call.opened(self)
+
+    def heard(self, samples: Samples) -> None:
+        if self._call:
+            self._call.heard(samples)
+
+    def received(self, text: str) -> None:
+        if self._call:
+            self._call.received(text)
+
+    def acknowledged(self) -> None:
+        if self._call:
+            self._call.acknowledged()
+
+    def lost(self) -> None:
+        if self._call:
+            self._call.lost()

@@ -1,0 +1,202 @@
+"""Calls whose connection breaks: the session waits, and goes on over another one. Real aiortc peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
+from tests.edge import RunningEdge, running_edge
+from tests.peers import Caller
+from tests.scripted import ScriptedBackend, say, tone
+
+pytestmark = pytest.mark.slow  # real peers, in real time
+
+SPEECH = tone(0.6)
+STEP_SEC = 0.1
+PEER = {"vanish_timeout_sec": 1.0, "suspect_timeout_sec": 0.7}
+
+
+def pitch(number: int) -> float:
+    return 400.0 + 60.0 * number
+
+
+async def scale(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+    """Thirty steps of rising pitch: which of them were heard, and in which order, can be told afterwards."""
+    yield Heard("sing me a scale", is_final=True, end_of_sentence=1.0)
+    yield TextDelta("la la la")
+    for number in range(30):
+        yield AudioChunk(tone(STEP_SEC, frequency=pitch(number)), REPLY_SAMPLE_RATE)
+    yield ReplyEnd()
+
+
+def steps_heard(samples: Samples) -> list[int]:
+    """The steps in a recording at 16 kHz, each as often as it begins."""
+    window = 640  # 40 ms
+    heard: list[int] = []
+    for start in range(0, len(samples) - window, window // 2):
+        block = samples[start : start + window]
+        if np.sqrt(np.mean(block**2)) < 0.1:
+            continue
+        spectrum = np.abs(np.fft.rfft(block * np.hanning(window), 8 * window))
+        frequency = float(np.argmax(spectrum)) * 16_000 / (8 * window)
+        number = round((frequency - 400) / 60)
+        if abs(frequency - pitch(number)) < 15 and (not heard or heard[-1] != number):
+            heard.append(number)
+    return heard
+
+
+@asynccontextmanager
+async def calling(edge: RunningEdge, **headers: str) -> AsyncIterator[tuple[Caller, httpx.Response]]:
+    async with Caller() as caller:
+        answer = await dial(edge, caller, **headers)
+        assert answer.status_code == 201, answer.text
+        await caller.accept(answer.text)
+        await caller.connected()
+        await caller.opened()
+        yield caller, answer
+
+
+async def dial(edge: RunningEdge, caller: Caller, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with httpx.AsyncClient(base_url=edge.url) as client:
+        offer = await caller.offer()
+        return await client.post(
+            "/v1/realtime/calls", content=offer, headers={"Content-Type": "application/sdp"} | named
+        )
+
+
+def resuming(answer: httpx.Response, last: dict[str, Any] | None = None) -> dict[str, str]:
+    headers = {"Antiphon_Resume": answer.headers["Antiphon-Resume"]}
+    return headers | ({"Antiphon_Last_Event": last["event_id"]} if last else {})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None) -> None:
+    backend = ScriptedBackend(scale)
+    async with running_edge(backend, peer=PEER) as edge, calling(edge) as (caller, answer):
+        caller.microphone.say(SPEECH)
+        await caller.sound()
+        await asyncio.sleep(1)
+        before = caller.events[-1]
+        caller.vanish()
+        heard_before = steps_heard(caller.heard_samples)
+        await until(lambda: edge.edge.sessions == 0)
+        async with calling(edge, **resuming(answer, before)) as (again, resumed):
+            assert resumed.headers["Location"] == answer.headers["Location"]
+            await again.event("output_audio_buffer.stopped")
+            heard_after = steps_heard(again.heard_samples)
+    heard = heard_before + heard_after
+    assert heard == sorted(heard)
+    assert [number for number in range(30) if number not in heard] == []
+    # Only the step in the middle of which the link was cut may be heard in two parts.
+    assert len(heard) - len(set(heard)) <= 1
+
+
+async def test_what_was_said_before_the_cut_is_answered_after_it_with_the_history() -> None:
+    backend = ScriptedBackend(say("first"), say("second", heard="and then"), say("third", heard="go on"))
+    async with running_edge(backend, peer=PEER) as edge, calling(edge) as (caller, answer):
+        caller.microphone.say(SPEECH)
+        await caller.event("output_audio_buffer.stopped")
+        caller.microphone.say(SPEECH)
+        await caller.until(lambda: caller.microphone.silent)
+        last = caller.events[-1]
+        caller.vanish()
+        await until(lambda: edge.edge.sessions == 0)
+        async with calling(edge, **resuming(answer, last)) as (again, _):
+            done = await again.event("response.done")
+            await again.sound()
+            await again.event("output_audio_buffer.stopped")
+            again.microphone.say(SPEECH)
+            await again.event("output_audio_buffer.stopped")
+            types = [event["type"] for event in again.events]
+    assert done["response"]["output"][0]["content"][0]["transcript"] == "second"
+    assert "session.created" not in types
+    words = [message.text for message in backend.turns[2].history if hasattr(message, "text")]
+    assert words == ["hello there", "first", "and then", "second"]
+
+
+async def test_events_that_were_missed_come_once_and_in_order() -> None:
+    async with running_edge(ScriptedBackend(scale), peer=PEER) as edge, calling(edge) as (caller, answer):
+        caller.microphone.say(SPEECH)
+        await caller.event("output_audio_buffer.started")
+        seen = caller.events
+        async with calling(edge, **resuming(answer, seen[2])) as (again, _):
+            await again.event("output_audio_buffer.stopped")
+            told = again.events
+    ids = [event["event_id"] for event in told]
+    assert ids[: len(seen) - 3] == [event["event_id"] for event in seen[3:]]
+    assert len(ids) == len(set(ids))
+
+
+async def test_the_old_connection_is_let_go_when_the_new_one_is_answered(nothing_left_behind: None) -> None:
+    async with running_edge() as edge, calling(edge) as (caller, answer):
+        async with calling(edge, **resuming(answer)) as (again, _):
+            await caller.until(lambda: caller.connection.connectionState == "closed")
+            assert edge.edge.sessions == 1
+            again.microphone.say(SPEECH)
+            await again.event("response.done")
+        await until(lambda: edge.edge.sessions == 0)
+
+
+async def test_while_a_caller_is_away_others_have_the_place() -> None:
+    async with running_edge(peer=PEER, maximum_sessions=1) as edge, calling(edge) as (caller, answer):
+        caller.vanish()
+        await until(lambda: edge.edge.sessions == 0)
+        async with calling(edge):
+            async with Caller() as again:
+                refused = await dial(edge, again, **resuming(answer))
+            assert refused.status_code == 503
+        await until(lambda: edge.edge.sessions == 0)
+        async with calling(edge, **resuming(answer)) as (again, _):
+            again.microphone.say(SPEECH)
+            await again.event("response.done")
+
+
+async def test_of_too_many_callers_who_are_away_the_first_is_given_up() -> None:
+    async with running_edge(peer=PEER, maximum_sessions=1) as edge:
+        answers = []
+        for _ in range(2):
+            async with calling(edge) as (caller, answer):
+                answers.append(answer)
+                caller.vanish()
+                await until(lambda: edge.edge.sessions == 0)
+        async with Caller() as caller:
+            assert (await dial(edge, caller, **resuming(answers[0]))).status_code == 404
+        async with Caller() as caller:
+            assert (await dial(edge, caller, **resuming(answers[1]))).status_code == 201
+
+
+@pytest.mark.parametrize("gone", ["hung up", "too late", "unknown"])
+async def test_a_call_that_is_over_cannot_be_resumed(gone: str, nothing_left_behind: None) -> None:
+    async with running_edge(peer=PEER | {"resume_timeout_sec": 0.2}) as edge:
+        async with calling(edge) as (caller, answer):
+            if gone == "too late":
+                caller.vanish()
+                await until(lambda: edge.edge.sessions == 0)
+                await asyncio.sleep(0.5)
+        await until(lambda: edge.edge.sessions == 0)
+        headers = {"Antiphon_Resume": "resume_0000"} if gone == "unknown" else resuming(answer)
+        async with Caller() as again:
+            refused = await dial(edge, again, **headers)
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "call_not_found"
+
+
+async def test_the_token_is_credential_enough_and_nothing_else_is() -> None:
+    async with running_edge(api_keys=["secret"]) as edge:
+        async with calling(edge, Authorization="Bearer secret") as (_, answer), calling(edge, **resuming(answer)):
+            pass
+        async with Caller() as stranger:
+            assert (await dial(edge, stranger)).status_code == 401

@@ -1,0 +1,57 @@
+"""What a caller's datagrams tell about what the caller hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edge_client.webrtc.pulse import HOLD_SEC, Pulse, Sign
+
+TICK = 0.02
+
+
+def signs(arrivals: Iterable[float], *, until: float) -> list[tuple[float, Sign]]:
+    """Look every 20 ms, at a caller whose datagrams come at these times."""
+    times = sorted(arrivals)
+    pulse = Pulse(0.0)
+    story: list[tuple[float, Sign]] = []
+    for step in range(1, round(until / TICK)):
+        now = step * TICK
+        came = [time for time in times if time <= now]
+        sign = pulse.look(came[-1] if came else None, len(came), now)
+        if not story or story[-1][1] != sign:
+            story.append((round(now, 2), sign))
+    return story
+
+
+def every(gap: float, begin: float, end: float) -> list[float]:
+    return [begin + index * gap for index in range(round((end - begin) / gap))]
+
+
+def test_a_steady_caller_is_alive_all_the_time() -> None:
+    assert signs(every(TICK, 0, 5), until=5) == [(0.02, "alive")]
+
+
+def test_a_cut_link_is_noticed_and_what_was_sent_into_it_is_lost() -> None:
+    story = signs([*every(TICK, 0, 3), *every(TICK, 8, 10)], until=10)
+    assert [sign for _, sign in story] == ["alive", "waiting", "missing", "returning", "lost", "alive"]
+    assert 3 + HOLD_SEC <= story[2][0] <= 3 + HOLD_SEC + 2 * TICK
+    assert 8 <= story[3][0] <= 8 + TICK
+
+
+def test_a_link_that_held_everything_back_has_lost_nothing() -> None:
+    held_back = [8.0 + index * 0.0001 for index in range(250)]
+    story = signs([*every(TICK, 0, 3), *held_back, *every(TICK, 8.02, 10)], until=10)
+    assert [sign for _, sign in story] == ["alive", "waiting", "missing", "returning", "delayed", "alive"]
+
+
+def test_the_quiet_of_a_caller_who_only_listens_means_nothing() -> None:
+    assert {sign for _, sign in signs(every(2.5, 0, 30), until=30)} == {"alive"}
+
+
+def test_silence_sent_as_one_packet_in_400_ms_is_no_cut() -> None:
+    story = signs([*every(TICK, 0, 3), *every(0.4, 3, 6)], until=6)
+    assert {sign for _, sign in story} == {"alive", "waiting"}
+
+
+def test_a_caller_who_is_not_connected_yet_is_not_missing() -> None:
+    assert signs([], until=5) == [(0.02, "alive")]
