@@ -36,7 +36,6 @@ class Ice:
     ) -> None:
         self._listen_addresses = addresses
         self._loopback = loopback
-        self._loop = asyncio.get_running_loop()
         self._gate = Gate(datagrams_per_sec=datagrams_per_sec)
         self._connections: list[Connection] = []
         self.heard_at: float | None = None  # when the last datagram of sound or events came, on the loop's clock
@@ -67,7 +66,7 @@ class Ice:
         hasten(connection, on_check=self._checked)
 
     def _checked(self) -> None:
-        self.alive_at = self._loop.time()
+        self.alive_at = asyncio.get_running_loop().time()
 
     def _listen_on_own_addresses(self, connection: Connection) -> None:
         gather = connection.get_component_candidates
@@ -94,13 +93,14 @@ class Ice:
     def _watch(self, connection: Connection, protocol: StunProtocol) -> None:
         take_check, queue = protocol.datagram_received, connection._queue  # noqa: SLF001
         known: set[tuple[str, int]] = set()
+        loop = asyncio.get_running_loop()
 
         def take(datagram: bytes, address: tuple[Any, ...]) -> None:
             sender = address[:2]
             is_known = sender in known or _is_checked(connection, protocol, sender)
             if is_known:
                 known.add(sender)  # bounded like the checks
-            now = self._loop.time()
+            now = loop.time()
             if not self._gate.admits(datagram, known=is_known, now=now) or queue.qsize() >= LONGEST_QUEUE:
                 self.dropped += 1
             elif is_check(datagram):
