@@ -10,9 +10,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from ctypes.util import find_library
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -38,10 +37,9 @@ class OpusDecoder:
     """One stream's decoder, straight to mono at ``sample_rate`` (8, 12, 16, 24 or 48 kHz)."""
 
     def __init__(self, sample_rate: int) -> None:
-        self._library = _library()
         self._rate = sample_rate
-        self._state = ctypes.create_string_buffer(self._library.opus_decoder_get_size(1))
-        _check(self._library.opus_decoder_init(self._state, sample_rate, 1))
+        self._state = ctypes.create_string_buffer(_LIBRARY.opus_decoder_get_size(1))
+        _check(_LIBRARY.opus_decoder_init(self._state, sample_rate, 1))
         self._out = np.empty(round(LONGEST_PACKET_SEC * sample_rate), np.float32)
         self._out_pointer = self._out.ctypes.data
 
@@ -67,13 +65,11 @@ class OpusDecoder:
         Raises:
             OpusError: it is not an Opus packet.
         """
-        return _check(self._library.opus_packet_get_nb_samples(packet, len(packet), self._rate))
+        return _check(_LIBRARY.opus_packet_get_nb_samples(packet, len(packet), self._rate))
 
     def _decode(self, packet: bytes | None, most: int, *, recover: bool) -> Samples:
         size = 0 if packet is None else len(packet)
-        count = _check(
-            self._library.opus_decode_float(self._state, packet, size, self._out_pointer, most, int(recover))
-        )
+        count = _check(_LIBRARY.opus_decode_float(self._state, packet, size, self._out_pointer, most, int(recover)))
         return self._out[:count].copy()
 
 
@@ -87,9 +83,8 @@ class OpusEncoder:
     def __init__(
         self, sample_rate: int, *, bit_rate: int, complexity: int = 5, packet_loss_percent: int = 5, dtx: bool = False
     ) -> None:
-        self._library = _library()
-        self._state = ctypes.create_string_buffer(self._library.opus_encoder_get_size(1))
-        _check(self._library.opus_encoder_init(self._state, sample_rate, 1, _APPLICATION_VOIP))
+        self._state = ctypes.create_string_buffer(_LIBRARY.opus_encoder_get_size(1))
+        _check(_LIBRARY.opus_encoder_init(self._state, sample_rate, 1, _APPLICATION_VOIP))
         self._set(_SET_BITRATE, bit_rate)
         self._set(_SET_COMPLEXITY, complexity)
         self._set(_SET_INBAND_FEC, 1)
@@ -104,9 +99,7 @@ class OpusEncoder:
             OpusError: their number is none of these.
         """
         sound = np.ascontiguousarray(samples, np.float32)
-        size = _check(
-            self._library.opus_encode_float(self._state, sound.ctypes.data, len(sound), self._out, LARGEST_PACKET)
-        )
+        size = _check(_LIBRARY.opus_encode_float(self._state, sound.ctypes.data, len(sound), self._out, LARGEST_PACKET))
         return self._out.raw[:size]
 
     def expect_loss(self, percent: int) -> None:
@@ -123,17 +116,16 @@ class OpusEncoder:
         ctypes.memmove(self._state, state, len(self._state))
 
     def _set(self, request: int, value: int) -> None:
-        _check(self._library.opus_encoder_ctl(self._state, request, ctypes.c_int(value)))
+        _check(_LIBRARY.opus_encoder_ctl(self._state, request, ctypes.c_int(value)))
 
 
 def _check(result: int) -> int:
     if result < 0:
-        raise OpusError(_library().opus_strerror(result).decode())
+        raise OpusError(_LIBRARY.opus_strerror(result).decode())
     return result
 
 
-@cache
-def _library() -> Any:
+def _load() -> Any:
     """The functions of libopus.
 
     Raises:
@@ -172,3 +164,7 @@ def _declared(library: Any) -> Any:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+# Read from disk when the program begins: later, sound would wait for it.
+_LIBRARY: Final = _load()
