@@ -150,6 +150,19 @@ async def test_the_old_connection_is_let_go_when_the_new_one_is_answered(nothing
         await until(lambda: edge.edge.sessions == 0)
 
 
+async def test_a_reply_moves_over_with_the_caller() -> None:
+    async with running_edge(ScriptedBackend(scale)) as edge, calling(edge) as (caller, answer):
+        caller.microphone.say(SPEECH)
+        await caller.sound()
+        await asyncio.sleep(0.7)
+        async with calling(edge, **resuming(answer)) as (again, _):
+            heard = steps_heard(caller.heard_samples)
+            await again.event("output_audio_buffer.stopped")
+            heard += steps_heard(again.heard_samples)
+    assert heard == sorted(heard)
+    assert len(heard) >= len(set(heard)) == 30
+
+
 async def test_while_a_caller_is_away_others_have_the_place() -> None:
     async with running_edge(peer=PEER, maximum_sessions=1) as edge, calling(edge) as (caller, answer):
         caller.vanish()

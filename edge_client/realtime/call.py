@@ -82,8 +82,8 @@ class Call:
         self._place.push(place)
         self._changed.set()
         if old:
-            self._mouth.take_back()
             old.drop()
+            self._mouth.take_back()
             self._tasks.create_task(old.peer.close())
 
     async def run(self) -> None:
@@ -182,6 +182,7 @@ class _Line:
 
     def drop(self) -> None:
         self._call = None
+        self.peer.finish()
 
     def send(self, text: str) -> None:
         if self._open:
