@@ -54,10 +54,10 @@ class Call(NamedTuple):
 
 
 @asynccontextmanager
-async def call_over(profile: NetworkProfile) -> AsyncIterator[Call]:
+async def call_over(profile: NetworkProfile, *, way_back: NetworkProfile | None = None) -> AsyncIterator[Call]:
     async with Caller() as caller:
         offer = await caller.offer()
-        network = emulate(caller._ice, profile, seed=1)
+        network = emulate(caller._ice, profile, seed=1, way_back=way_back)
         echo = Echo()
         echo.peer = await Peer.answer(offer, listener=echo, read=_silence, settings=SETTINGS)
         running = asyncio.create_task(echo.peer.run())
@@ -102,7 +102,7 @@ def test_either_loop_finds_what_was_put_in_the_way(loop_factory: Callable[[], as
         connection = Connection(ice_controlling=True)
         await connection.get_component_candidates(1, [LOOPBACK])
         (protocol,) = connection._protocols
-        network = Emulation(connection._protocols, PERFECT, seed=1)
+        network = Emulation(connection._protocols, PERFECT, seed=1, way_back=PERFECT)
         await protocol.send_data(b"sound", protocol.transport.get_extra_info("sockname"))
         async with asyncio.timeout(5):
             data = await connection._queue.get()
@@ -142,6 +142,14 @@ class TestCall:
         assert counts.incoming.lost / counts.incoming.sent == pytest.approx(0.2, abs=0.15)
         assert counts.outgoing.lost > 0
         assert heard > 0
+
+    async def test_the_way_back_may_be_another(self) -> None:
+        lossy = NetworkProfile(name="lossy", loss=0.2)
+        async with call_over(lossy, way_back=PERFECT) as (caller, echo, network, _):
+            await caller.until(lambda: echo.heard_blocks >= 60)
+            counts = network.statistics()
+        assert counts.outgoing.lost > 0
+        assert counts.incoming.lost == 0
 
     async def test_a_call_lives_through_a_cut(self) -> None:
         async with call_over(PERFECT) as (caller, echo, network, running):

@@ -31,9 +31,11 @@ class EmulationStatistics:
 class Emulation:
     """Both directions of the network between a call and the world. It ends with the call's sockets."""
 
-    def __init__(self, sockets: Iterable[StunProtocol], profile: NetworkProfile, *, seed: int) -> None:
+    def __init__(
+        self, sockets: Iterable[StunProtocol], profile: NetworkProfile, *, seed: int, way_back: NetworkProfile
+    ) -> None:
         self._outgoing = Wire(profile, seed=2 * seed)
-        self._incoming = Wire(profile, seed=2 * seed + 1)
+        self._incoming = Wire(way_back, seed=2 * seed + 1)
         self._sockets = [_Socket(socket, self._outgoing, self._incoming, self._forget) for socket in sockets]
 
     def cut(self) -> None:
@@ -56,14 +58,15 @@ class Emulation:
             self._incoming.close()
 
 
-def emulate(ice: Ice, profile: NetworkProfile, *, seed: int) -> Emulation:
+def emulate(ice: Ice, profile: NetworkProfile, *, seed: int, way_back: NetworkProfile | None = None) -> Emulation:
     """Put ``profile`` around the sockets of a call that are open now: after its local description was set.
 
     All datagrams go through it, those of STUN and of the handshake too, but not the talk with a TURN server about
-    the relay itself. Cuts that the profile plans are counted from the first datagram of each direction.
+    the relay itself. Cuts that the profile plans are counted from the first datagram of each direction. What comes in
+    meets the same network, unless ``way_back`` is another.
     """
     assert ice.sockets, "the sockets open while the local description is set"
-    return Emulation(ice.sockets, profile, seed=seed)
+    return Emulation(ice.sockets, profile, seed=seed, way_back=way_back or profile)
 
 
 class _Socket:
