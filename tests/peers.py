@@ -78,7 +78,7 @@ class Caller:
         self.heard: list[Block] = []  # at 16 kHz, silence too
         self.messages: list[Message] = []
         self.channel: RTCDataChannel | None = None
-        self._ice = Ice(addresses=(LOOPBACK,), loopback=False)
+        self.ice = Ice(addresses=(LOOPBACK,), loopback=False)
         self._read_messages = 0
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,7 +101,7 @@ class Caller:
 
     async def offer(self) -> str:
         await self.connection.createOffer()
-        self._ice.guard(self.connection)
+        self.ice.guard(self.connection)
         await self.connection.setLocalDescription()
         return self.connection.localDescription.sdp
 

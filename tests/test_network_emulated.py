@@ -57,7 +57,7 @@ class Call(NamedTuple):
 async def call_over(profile: NetworkProfile, *, way_back: NetworkProfile | None = None) -> AsyncIterator[Call]:
     async with Caller() as caller:
         offer = await caller.offer()
-        network = emulate(caller._ice, profile, seed=1, way_back=way_back)
+        network = emulate(caller.ice, profile, seed=1, way_back=way_back)
         echo = Echo()
         echo.peer = await Peer.answer(offer, listener=echo, read=_silence, settings=SETTINGS)
         running = asyncio.create_task(echo.peer.run())

@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
+from edge_client.network.emulated import emulate
+from edge_client.network.profile import find_profile
 from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
@@ -102,6 +104,24 @@ async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None
     assert [number for number in range(30) if number not in heard] == []
     # Only the step in the middle of which the link was cut may be heard in two parts.
     assert len(heard) - len(set(heard)) <= 1
+
+
+async def test_a_link_that_is_cut_for_a_moment_costs_no_word_of_the_reply() -> None:
+    async with running_edge(ScriptedBackend(scale)) as edge, calling(edge) as (caller, _):
+        network = emulate(caller.ice, find_profile("lan"), seed=1)
+        caller.microphone.say(SPEECH)
+        await caller.sound()
+        await asyncio.sleep(1)
+        network.cut()
+        await asyncio.sleep(2)
+        heard_before = len(caller.heard)
+        network.restore()
+        await caller.event("output_audio_buffer.stopped")
+        heard = steps_heard(caller.heard_samples)
+    assert len(caller.heard) > heard_before
+    assert heard == sorted(heard)
+    assert len(set(heard)) == 30
+    assert len(heard) <= 31  # the step that the cut went through may be heard in two parts
 
 
 async def test_what_was_said_before_the_cut_is_answered_after_it_with_the_history() -> None:
