@@ -162,6 +162,10 @@ class Call:
         if self._dialogue:
             self._dialogue.receive(text)
 
+    def refused(self, fault: InvalidRequest) -> None:
+        if self._dialogue:
+            self._dialogue.refuse(fault)
+
     def acknowledged(self) -> None:
         self._mouth.acknowledge()
 
@@ -200,6 +204,10 @@ class _Line:
     def received(self, text: str) -> None:
         if self._call:
             self._call.received(text)
+
+    def refused(self, fault: InvalidRequest) -> None:
+        if self._call:
+            self._call.refused(fault)
 
     def acknowledged(self) -> None:
         if self._call:

@@ -117,6 +117,10 @@ class Dialogue:
         except InvalidRequest as fault:
             self._refuse(fault, envelope)
 
+    def refuse(self, fault: InvalidRequest) -> None:
+        """Answer a message that could not even be read."""
+        self._refuse(fault, {})
+
     def _refuse(self, fault: InvalidRequest, envelope: Json) -> None:
         event_id = envelope.get("event_id")
         known = event_id if isinstance(event_id, str) else None

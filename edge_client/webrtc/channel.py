@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 from aiortc import InvalidStateError, RTCDataChannel
 
+from edge_client.webrtc.budget import Budget
+from routing.errors import InvalidRequest
+
 logger = logging.getLogger(__name__)
 
 EVENTS_CHANNEL = "oai-events"
+MOST_CHANNELS = 16  # that a caller may open, one after the other; all but one are closed again
+
+EVENTS_PER_SEC = 100
+EVENTS_SAVED = 2000  # a client may tell a whole conversation at its beginning
+
+# How often a caller is told what is wrong with its messages. One who does not listen is let go.
+REFUSALS_PER_SEC = 10
+REFUSALS_SAVED = 100
 
 
 class EventsChannel:
-    """The first data channel of this name that the caller opens; any other is closed again."""
+    """The first data channel of this name that the caller opens; any other is closed again.
+
+    ``on_refused`` is told why a message was not taken, ``on_excess`` why the call should end.
+    """
 
     def __init__(
         self,
         *,
         on_open: Callable[[], None],
         on_text: Callable[[str], None],
+        on_refused: Callable[[InvalidRequest], None],
+        on_excess: Callable[[str], None],
         maximum_message_bytes: int,
         maximum_buffered_bytes: int,
     ) -> None:
         self._on_open = on_open
         self._on_text = on_text
+        self._on_refused = on_refused
+        self._on_excess = on_excess
         self._maximum_message_bytes = maximum_message_bytes
         self._maximum_buffered_bytes = maximum_buffered_bytes
         self._channel: RTCDataChannel | None = None
-        self.refused = 0  # messages that were binary or too long
+        self._offered = 0
+        self._budget = Budget(per_sec=EVENTS_PER_SEC, saved=EVENTS_SAVED)
+        self._patience = Budget(per_sec=REFUSALS_PER_SEC, saved=REFUSALS_SAVED)
+        self.refused = 0  # messages that were binary, too long or too many
 
     def offered(self, channel: RTCDataChannel) -> None:
         """The caller has opened a data channel."""
-        if channel.label != EVENTS_CHANNEL or self._channel is not None:
+        self._offered += 1
+        if self._offered > MOST_CHANNELS:
+            self._on_excess(f"more than {MOST_CHANNELS} data channels")
+        elif channel.label == EVENTS_CHANNEL and self._channel is None:
+            self._take(channel)
+        else:
             logger.info("closed a data channel other than the first %s", EVENTS_CHANNEL)
             channel.close()
-            return
+
+    def _take(self, channel: RTCDataChannel) -> None:
         self._channel = channel
         channel.on("message", self._received)
         self._on_open()
@@ -54,14 +82,35 @@ class EventsChannel:
             return False
         return True
 
-    def _received(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            self._refuse("binary")
-        elif len(message.encode()) > self._maximum_message_bytes:
-            self._refuse(f"longer than {self._maximum_message_bytes} bytes")
-        else:
-            self._on_text(message)
+    # -- what comes in -------------------------------------------------------------------------------------------------
 
-    def _refuse(self, fault: str) -> None:
+    def _received(self, message: str | bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        fault = self._fault(message, now)
+        if fault is None:
+            assert isinstance(message, str)
+            self._on_text(message)
+        else:
+            self._refuse(fault, now)
+
+    def _fault(self, message: str | bytes, now: float) -> InvalidRequest | None:
+        if not self._budget.spend(now):
+            return InvalidRequest(
+                f"expected at most {EVENTS_PER_SEC} events a second, got more", code="rate_limit_exceeded"
+            )
+        if isinstance(message, bytes):
+            return InvalidRequest("expected events as text, got a binary message", code="invalid_event")
+        size = len(message.encode())
+        if size > self._maximum_message_bytes:
+            return InvalidRequest(
+                f"expected an event of at most {self._maximum_message_bytes} bytes, got {size}", code="event_too_large"
+            )
+        return None
+
+    def _refuse(self, fault: InvalidRequest, now: float) -> None:
         self.refused += 1
-        logger.warning("refused a message on the data channel: it is %s", fault)
+        if self._patience.spend(now):
+            logger.warning("refused a message on the data channel: %s", fault)
+            self._on_refused(fault)
+        else:
+            self._on_excess("messages that are refused, and no end of them")

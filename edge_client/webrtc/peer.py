@@ -19,6 +19,7 @@ from aiortc import (
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
 from edge_client.webrtc.offer import guard_offer, with_opus_parameters
@@ -31,6 +32,7 @@ from routing.turns import Samples
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_SEC = 5.0
+SLOWEST_CHECKS_SEC = 6.0  # from one connectivity check of a caller to the next; browsers make one every 2.5 s
 
 type Ending = Literal["hung up", "never connected", "vanished", "closed"]  # "closed" is our own doing
 
@@ -48,6 +50,10 @@ class PeerListener(Protocol):
 
     def received(self, text: str) -> None:
         """One message on the data channel."""
+        ...
+
+    def refused(self, fault: InvalidRequest) -> None:
+        """A message came that was not taken."""
         ...
 
     def acknowledged(self) -> None:
@@ -114,6 +120,8 @@ class Peer:
         self._channel = EventsChannel(
             on_open=lambda: self._tell(listener.opened),
             on_text=lambda text: self._tell(lambda: listener.received(text)),
+            on_refused=lambda fault: self._tell(lambda: listener.refused(fault)),
+            on_excess=self._let_go,
             maximum_message_bytes=settings.maximum_message_bytes,
             maximum_buffered_bytes=settings.maximum_buffered_bytes,
         )
@@ -164,6 +172,8 @@ class Peer:
         connection.on("connectionstatechange", self._state_changed)
         await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         self._ice.guard(connection)
+        if connection.sctp is not None:
+            bound_association(connection.sctp, on_excess=self._let_go)
         await connection.setLocalDescription()
         self._description = with_opus_parameters(connection.localDescription.sdp)
         self._answered_at = self._loop.time()
@@ -213,18 +223,18 @@ class Peer:
         except TimeoutError:
             return
 
-    def _look_after_caller(self) -> float | None:
+    def _look_after_caller(self) -> float:
         """Suspect a caller who is quiet, give up one who stays so; returns when to look again."""
-        if self._transceiver.currentDirection == "inactive":
-            return None  # no sound either way and so no datagrams: aiortc finds out in half a minute
         settings = self._settings
-        heard_at = self._ice.heard_at or self._answered_at
-        quiet_sec = self._loop.time() - heard_at
+        alive_at = self._ice.alive_at or self._answered_at
+        if self._transceiver.currentDirection == "inactive":
+            alive_at += SLOWEST_CHECKS_SEC  # no sound either way: connectivity checks may be all that comes
+        quiet_sec = self._loop.time() - alive_at
         self._suspect_caller(quiet_sec >= settings.suspect_timeout_sec)
         if quiet_sec >= settings.vanish_timeout_sec:
             self._finish("vanished")
         patience_sec = settings.vanish_timeout_sec if self._suspect else settings.suspect_timeout_sec
-        return heard_at + min(patience_sec, settings.vanish_timeout_sec)
+        return alive_at + min(patience_sec, settings.vanish_timeout_sec)
 
     def _suspect_caller(self, suspect: bool) -> None:
         if suspect and not self._suspect:
@@ -270,6 +280,11 @@ class Peer:
         elif state in ("failed", "closed"):
             ending: Ending = "vanished" if state == "failed" else "hung up"
             self._finish("never connected" if self._connected_at is None else ending)
+
+    def _let_go(self, fault: str) -> None:
+        """The caller asks for more than is any call's share."""
+        logger.warning("a call is ended: its caller sends %s", fault)
+        self._finish("closed")
 
     def _finish(self, ending: Ending) -> None:
         if not self._over.is_set():
