@@ -17,6 +17,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import struct
@@ -27,6 +28,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,7 @@ ROOT = Path(__file__).parents[1]
 TUN = Path("/dev/net/tun")
 NAMED = Path("/run/netns")
 NO_IPV6 = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")  # of whoever opens it: each namespace has its own
+RESOLVER = Path("/etc/resolv.conf")
 MTU = 1500
 START_SEC = 10.0  # for the process between the devices
 
@@ -144,7 +147,17 @@ def _build_machine(stack: ExitStack, machine: Machine) -> int:
         ip("address", "add", f"{machine.address}/24", "dev", "tun0")
         ip("link", "set", "tun0", "up")
         ip("route", "add", "default", "dev", "tun0")
+        for address in name_servers():
+            ip("route", "add", "unreachable", address)
     return descriptor
+
+
+def name_servers() -> Iterator[str]:
+    """Those of this machine cannot be reached from within. Whoever asks them shall not wait for an answer."""
+    text = RESOLVER.read_text(encoding="utf-8") if RESOLVER.exists() else ""
+    for address in re.findall(r"^nameserver\s+(\d+\.\d+\.\d+\.\d+)", text, re.MULTILINE):
+        if not ip_address(address).is_loopback:
+            yield address
 
 
 def _silence_ipv6() -> None:
