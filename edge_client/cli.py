@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from edge_client.caller.budget import BUDGETS, read_budget
+from edge_client.network.profile import PROFILES, find_profile
 from routing.errors import AntiphonError
 
 if TYPE_CHECKING:
@@ -220,6 +222,81 @@ def bench(
     line = command.Line(url, key) if url else None
     questions = command.read_questions((), command.BENCH_QUESTIONS)
     _finish(_run(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
+
+
+@app.command()
+def probe(
+    *,
+    url: Annotated[str, typer.Argument(help="The server, with or without the path where it takes offers.")] = (
+        LOCAL_EDGE
+    ),
+    dialect: Annotated[
+        Literal["openai", "pipecat", "fastrtc"] | None,
+        typer.Option(help="How the server is called; else told from the address: /api/offer, /webrtc/offer."),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, help="How many calls to make.")] = 1,
+    turns: Annotated[int, typer.Option(min=1, help="How many turns to ask in each.")] = 5,
+    at_once: Annotated[int, typer.Option(min=1, help="How many calls to hold at the same time.")] = 1,
+    network: Annotated[
+        str | None, typer.Option(help=f"A bad network to put in between: {', '.join(PROFILES)}.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="What is left to chance is the same for the same seed.")] = 1,
+    wav: Annotated[list[Path] | None, typer.Option(help="A recording to ask with; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A sentence to ask with; may be given several times.")] = None,
+    silence_ms: Annotated[
+        int | None, typer.Option(min=1, help="Ask an openai server to end turns after this silence.")
+    ] = None,
+    patience_sec: Annotated[float, typer.Option(min=0.1, help="How long a reply may take to begin.")] = 10.0,
+    quiet_sec: Annotated[float, typer.Option(min=0.1, help="After how much silence a reply is over.")] = 1.0,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LIMIT", help=f"What may be measured at most; times in ms. {', '.join(BUDGETS)}."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the whole report, as JSON.")] = None,
+    key: Annotated[str | None, typer.Option(help="API key or client secret, where the server asks for one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to ask an openai server for.")] = None,
+) -> None:
+    """Test the latency of any server that is called over WebRTC, with the caller's own ears and clock.
+
+    V2V runs from the last audible sample of the question to the first one of the reply. Nothing that the server says
+    about itself counts: Pipecat's SmallWebRTC and FastRTC are measured like any OpenAI Realtime server. A turn without
+    an answer is a miss, and so are those that a broken call could not ask any more. Exits with 1 where a budget is
+    exceeded.
+
+    Examples:
+
+      antiphon probe --calls 3 --turns 10
+
+      antiphon probe http://127.0.0.1:7860/api/offer --wav question.wav --network wifi
+
+      antiphon probe https://voice.example --key KEY --silence-ms 200 --json report.json
+
+      antiphon probe --network 4g --budget v2v_p50=500 --budget misses=0
+    """
+    from edge_client.caller import command
+    from edge_client.caller.dialect import find_dialect
+    from edge_client.caller.probe import ProbePlan
+
+    budgets = [read_budget(part) for part in budget or ()]
+    plan = ProbePlan(
+        url=url,
+        dialect=find_dialect(dialect, url),
+        key=key,
+        model=model,
+        calls=calls,
+        turns=turns,
+        at_once=at_once,
+        network=find_profile(network) if network else None,
+        seed=seed,
+        silence_ms=silence_ms,
+        patience_sec=patience_sec,
+        quiet_sec=quiet_sec,
+    )
+    questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
+    exceeded = _run(command.probe(plan, questions, _output(json_file=json_file), budgets))
+    if exceeded:
+        typer.echo(f"antiphon: over budget: {'; '.join(exceeded)}", err=True)
+    _finish(not exceeded)
 
 
 @app.command()

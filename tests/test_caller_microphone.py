@@ -82,6 +82,17 @@ def test_a_reader_that_comes_late_does_not_make_the_samples_younger() -> None:
     assert spoken[0].end == pytest.approx(clock.now - 0.015, abs=1e-6)
 
 
+def test_no_sample_is_read_before_it_was_captured() -> None:
+    clock = Clock()
+    microphone = Microphone(clock)
+    read(microphone, clock, 1)
+    spoken: list[Interval] = []
+    microphone.say(recording(0, FRAME_SEC, 0), spoken.append)
+    clock.now += FRAME_SEC - 0.015
+    microphone.read(FRAME)
+    assert spoken[0].end == pytest.approx(clock.now, abs=1e-6)
+
+
 def test_after_a_stall_time_goes_on_from_now() -> None:
     clock = Clock()
     microphone = Microphone(clock)

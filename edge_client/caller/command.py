@@ -1,22 +1,27 @@
-"""What the commands `call` and `bench` do: ask, show each turn as it comes, then the tables and the report file."""
+"""What `call`, `bench` and `probe` do: ask, show each turn as it comes, then the tables and the report file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from edge_client.caller.budget import Budget, breaches
 from edge_client.caller.captions import Captions
 from edge_client.caller.client import Caller, OnEvent, Sound
 from edge_client.caller.edge_process import EdgeProcess, edge_process
 from edge_client.caller.interview import interview
 from edge_client.caller.live import LiveSound, converse
+from edge_client.caller.probe import Probe, ProbePlan
+from edge_client.caller.probe_report import ProbeReport, figures_table, remarks
+from edge_client.caller.probe_report import as_json as probe_json
 from edge_client.caller.question import Question, recorded, synthesised
 from edge_client.caller.report import (
     Conditions,
@@ -104,7 +109,7 @@ def show(reports: Sequence[TurnReport], beside: Conditions, output: Output) -> N
     """Print the tables, and write the report file where one is wanted."""
     output.console.print(turns_table(reports), summary_table(reports), f"[dim]{beside} at the start[/]")
     if output.json_file:
-        output.json_file.write_text(json.dumps(as_json(reports, beside), indent=2) + "\n", encoding="utf-8")
+        _write_json(output.json_file, as_json(reports, beside))
 
 
 async def bench(line: Line | None, questions: Sequence[Question], output: Output, *, turns: int) -> bool:
@@ -113,6 +118,30 @@ async def bench(line: Line | None, questions: Sequence[Question], output: Output
         return await call_with(line, questions, output, turns=turns)
     async with started_edge(output.console) as edge:
         return await call_with(Line(edge.url), questions, output, turns=turns)
+
+
+async def probe(plan: ProbePlan, questions: Sequence[Question], output: Output, budgets: Sequence[Budget]) -> list[str]:
+    """Measure as planned and report; returns how the budgets were exceeded."""
+    beside = conditions()
+    measured = Probe(plan, questions, tell=output.console.print)
+    try:
+        await measured.run()
+    finally:
+        report = measured.report(beside)
+        exceeded = breaches(budgets, report.figures())
+        if report.calls:
+            _show_probe(report, exceeded, output)
+    return exceeded
+
+
+def _show_probe(report: ProbeReport, exceeded: Sequence[str], output: Output) -> None:
+    output.console.print(figures_table(report), f"[dim]{escape(remarks(report))}[/]")
+    if output.json_file:
+        _write_json(output.json_file, probe_json(report, exceeded))
+
+
+def _write_json(file: Path, report: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 @asynccontextmanager

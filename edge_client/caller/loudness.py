@@ -26,6 +26,12 @@ class Span(NamedTuple):
     end: int
 
 
+def is_audible(samples: Samples, sample_rate: int) -> bool:
+    """Whether anything in it can be heard, be it only the onset of a sound at its very end."""
+    loudness = _window_rms(samples, _window(sample_rate))
+    return bool(len(loudness)) and float(loudness.max()) > AUDIBLE_RMS
+
+
 def audible_spans(
     samples: Samples, sample_rate: int, *, threshold: float = AUDIBLE_RMS, bridge_sec: float = BRIDGE_SEC
 ) -> list[Span]:

@@ -19,6 +19,7 @@ from edge_client.caller.recorder import Arrival, joined
 from routing.turns import AudioChunk
 
 PLAYER_BUFFER_SEC = 0.04  # what a player holds back against jitter when starvation is judged
+SHORTEST_STALL_SEC = 1e-4  # less is the rounding of clocks
 BREATH_SEC = 0.1  # silence kept on both sides of a reply that is saved
 
 
@@ -43,6 +44,7 @@ class Latency:
     reply_sec: float = 0.0  # first to last audible sample of the reply
     longest_pause_sec: float = 0.0  # silence inside the reply
     starved_sec: float = 0.0  # time a player with a small buffer had nothing to play inside the reply
+    gaps: int = 0  # how often that happened
 
     @property
     def missed(self) -> bool:
@@ -62,41 +64,43 @@ def measure(speech: Interval, arrivals: Sequence[Arrival], *, interrupting: bool
     early = bool(before) and not interrupting
     if not after:
         return Latency(v2v_sec=None, early=early, cut_sec=cut)
+    waits = stalls(_frames_of(after, arrivals))
     return Latency(
         v2v_sec=after[0].when.begin - speech.end,
         early=early,
         cut_sec=cut,
         reply_sec=after[-1].when.end - after[0].when.begin,
         longest_pause_sec=max((b.when.begin - a.when.end for a, b in pairwise(after)), default=0.0),
-        starved_sec=starvation(_frames_of(after, arrivals)),
+        starved_sec=sum(waits),
+        gaps=len(waits),
     )
 
 
 def played(arrivals: Sequence[Arrival]) -> list[Interval]:
     """When each frame sounds in a player without a buffer.
 
-    A frame that comes while the one before still sounds waits for it; a lag built up like that is lost again in
-    silence, which any player may shorten.
+    A frame that comes while the one before still sounds waits for it, as all but the first do that a receiver hands
+    over together after a gap. A lag built up like that is lost again in silence, which any player may leave out:
+    silence delays nothing.
     """
     times: list[Interval] = []
     free_at = float("-inf")
     for arrival in arrivals:
         begin = max(arrival.at, free_at)
         times.append(Interval(begin, begin + arrival.chunk.duration_sec))
-        free_at = (begin if arrival.audible else arrival.at) + arrival.chunk.duration_sec
+        free_at = begin + arrival.chunk.duration_sec if arrival.audible else begin
     return times
 
 
-def starvation(arrivals: Sequence[Arrival], *, buffer_sec: float = PLAYER_BUFFER_SEC) -> float:
-    """How long a player that keeps ``buffer_sec`` in hand would have waited for the next frame, in all."""
-    if not arrivals:
-        return 0.0
-    due, starved = arrivals[0].at + buffer_sec, 0.0
+def stalls(arrivals: Sequence[Arrival], *, buffer_sec: float = PLAYER_BUFFER_SEC) -> list[float]:
+    """How long a player that keeps ``buffer_sec`` in hand would have waited, each time that it ran dry."""
+    waits: list[float] = []
+    due = arrivals[0].at + buffer_sec if arrivals else 0.0
     for arrival in arrivals:
         late = max(0.0, arrival.at - due)
-        starved += late
+        waits += [late] if late > SHORTEST_STALL_SEC else []
         due += late + arrival.chunk.duration_sec
-    return starved
+    return waits
 
 
 def reply_sound(speech: Interval, arrivals: Sequence[Arrival]) -> AudioChunk | None:

@@ -30,7 +30,8 @@ class Microphone:
     """Mono sound at `MICROPHONE_RATE`, read in real time; silence before, between and after the recordings.
 
     A block that is read at a moment was captured until that moment, as from a real microphone: its last sample is
-    the newest. A reader that is a little late does not make the samples any younger.
+    the newest. A reader that is a little late does not make the samples any younger, and none is read before it was
+    captured.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -62,7 +63,7 @@ class Microphone:
         """When the first sample of the next block was captured."""
         now, duration = self._clock(), count / MICROPHONE_RATE
         due = None if self._captured_until is None else self._captured_until + duration
-        in_pace = due is not None and abs(now - due) <= LONGEST_LATENESS_SEC
+        in_pace = due is not None and 0 <= now - due <= LONGEST_LATENESS_SEC
         self._captured_until = due if in_pace and due is not None else now
         return self._captured_until - duration
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_client.caller.loudness import AUDIBLE_RMS
+from edge_client.caller.loudness import is_audible
 from routing.turns import AudioChunk, Samples
 
 MOST_FRAMES = 15_000  # five minutes of 20 ms
@@ -24,7 +24,7 @@ class Arrival:
     @property
     def audible(self) -> bool:
         """Whether anything can be heard in it."""
-        return float(np.sqrt(np.mean(self.chunk.samples.astype(np.float64) ** 2))) > AUDIBLE_RMS
+        return is_audible(self.chunk.samples, self.chunk.sample_rate)
 
 
 class Recorder:

@@ -9,17 +9,16 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
+from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
-CALLS_PATH = "/v1/realtime/calls"
-RETRY_AFTER_SEC = 5.0  # where a full server does not say how long
 REQUEST_TIMEOUT_SEC = 10.0
 
 
-def calls_url(url: str, *, model: str | None = None) -> str:
+def calls_url(url: str, *, model: str | None = None, dialect: Dialect = OPENAI) -> str:
     """Where a server takes offers: ``url`` may be a bare ``host:port``, or end anywhere on the way to the route."""
     parts = _split(url if "://" in url else f"http://{url}")
-    path = _completed(parts.path.rstrip("/"))
+    path = dialect.completed(parts.path.rstrip("/"))
     query = "&".join(part for part in (parts.query, str(httpx.QueryParams({"model": model})) if model else "") if part)
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
@@ -34,14 +33,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _completed(path: str) -> str:
-    for known in (CALLS_PATH, "/v1/realtime", "/v1"):
-        if path.endswith(known):
-            return path.removesuffix(known) + CALLS_PATH
-    return path + CALLS_PATH
-
-
-async def exchange(offer: str, *, url: str, key: str | None) -> str:
+async def exchange(offer: str, *, url: str, key: str | None, dialect: Dialect = OPENAI) -> str:
     """Post the offer to ``url`` and return the answer.
 
     Raises:
@@ -49,16 +41,17 @@ async def exchange(offer: str, *, url: str, key: str | None) -> str:
         AtCapacity: the server takes no more calls now.
         InvalidRequest: the server refuses this one.
     """
-    headers = {"Content-Type": "application/sdp"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    posted = dialect.write_offer(offer)
+    headers = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
         async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client:
-            response = await client.post(url, content=offer.encode(), headers=headers)
+            response = await client.post(url, content=posted.content.encode(), headers=headers)
     except httpx.HTTPError as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
     if not response.is_success:
         raise _refusal(response)
-    return response.text
+    return dialect.read_answer(response.text)
 
 
 async def _trust(url: str) -> ssl.SSLContext | bool:
