@@ -58,13 +58,9 @@ TWO_CITIES = (
     (16.88, 20.82, "it was the spring of hope it was the winter of despair"),
     (20.82, 24.2, "we had everything before us we had nothing before us"),
     (24.2, 28.58, "we were all going direct to heaven we were all going direct the other way"),
-    (
-        28.58,
-        36.74,
-        "in short the period was so far like the present period that some of its noisiest authorities"
-        + " insisted on its being received",
-    ),
-    (36.74, 42.6, "for good or for evil in the superlative degree of comparison only"),
+    (28.58, 34.7, "in short the period was so far like the present period that some of its noisiest authorities"),
+    (34.7, 38.51, "insisted on its being received for good or for evil"),
+    (38.51, 42.6, "in the superlative degree of comparison only"),
 )
 
 
