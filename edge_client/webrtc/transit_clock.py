@@ -7,6 +7,7 @@ from collections import deque
 WINDOW_SEC = 10.0  # at 100 ppm two clocks part by 1 ms in this time
 _PART_SEC = 1.0  # the window moves on in steps of this
 CALMING_PER_SEC = 0.010  # so much less of an old lateness is expected again after each second
+WORST_LATENESS_SEC = 0.2  # more is an accident, and not expected to happen again
 
 
 class TransitClock:
@@ -33,7 +34,7 @@ class TransitClock:
             self._base = min(self._base, transit)
         delay = transit - self._base
         if delay > self.lateness(arrived_at):
-            self._lateness, self._late_at = delay, arrived_at
+            self._lateness, self._late_at = min(delay, WORST_LATENESS_SEC), arrived_at
         return delay
 
     def _begin_part(self, transit: float, arrived_at: float) -> None:
