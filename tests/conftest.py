@@ -27,6 +27,7 @@ IN_CI = bool(os.environ.get("CI"))
 ORDER = (
     "models",
     "slow",
+    "turn",
     "node",
     "browser",
 )  # from quick to slow; tests without a marker come before them all
@@ -131,7 +132,7 @@ def slowness(item: pytest.Item) -> int:
 
 
 def skip_where_missing(items: list[pytest.Item]) -> None:
-    for marker, lack in (("models", lack_of_models), ("browser", lack_of_chromium), ("node", lack_of_node)):
+    for marker, lack in LACKS.items():
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := lack()):
             for item in marked:
@@ -152,3 +153,15 @@ def lack_of_node() -> str | None:
         return "no node on the PATH; on Debian: apt-get install nodejs npm"
     packages = Path(__file__).parent / "javascript" / "node_modules"
     return None if packages.is_dir() else "no packages for Node.js; run: npm ci --prefix tests/javascript"
+
+
+def lack_of_turn_server() -> str | None:
+    return None if shutil.which("turnserver") else "no turnserver on the PATH; on Debian: apt-get install coturn"
+
+
+LACKS = {
+    "models": lack_of_models,
+    "browser": lack_of_chromium,
+    "node": lack_of_node,
+    "turn": lack_of_turn_server,
+}

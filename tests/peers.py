@@ -19,6 +19,7 @@ from edge_client.webrtc.receiver import Receiver
 from routing.turns import REPLY_SAMPLE_RATE, Samples
 
 WAIT_SEC = 10.0  # how long a caller waits for anything before the test fails
+ALONE = RTCConfiguration(iceServers=[])  # without the help of any server
 LOUD = 0.02  # above what a codec makes of silence
 
 
@@ -72,8 +73,14 @@ class Caller:
             caller.microphone.say(question)
     """
 
-    def __init__(self, *, channel: str | None = "oai-events", direction: str = "sendrecv") -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(
+        self,
+        *,
+        channel: str | None = "oai-events",
+        direction: str = "sendrecv",
+        configuration: RTCConfiguration = ALONE,
+    ) -> None:
+        self.connection = RTCPeerConnection(configuration)
         self.microphone = Microphone()
         self.heard: list[Block] = []  # at 16 kHz, silence too
         self.messages: list[Message] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
@@ -29,7 +30,11 @@ from edge_client.realtime.keys import Unauthorized
 from edge_client.realtime.session_config import Json, SessionConfig, merged
 from edge_client.realtime.socket import serve_socket
 from edge_client.settings import EdgeSettings
-from routing.errors import AtCapacity, InvalidRequest
+from edge_client.webrtc.peer import PeerSettings
+from edge_client.webrtc.turn import check_relay, relays
+from routing.errors import AtCapacity, InvalidRequest, SettingsError
+
+logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent.parent / "page"
 MAXIMUM_BODY_BYTES = 64 * 1024
@@ -59,8 +64,10 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             app.state.calls = Calls(edge, tasks)
+            reporting = tasks.create_task(_report_relay(edge.settings.peer))
             on_ready()
             yield
+            reporting.cancel()
             app.state.calls.close()
 
     app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -150,6 +157,7 @@ def _add_routes(app: FastAPI) -> None:
     app.post("/v1/realtime/calls")(begin_call)
     app.post("/v1/realtime/calls/{call_id}/hangup")(hang_up)
     app.delete("/v1/realtime/calls/{call_id}")(hang_up)
+    app.get("/v1/realtime/ice_servers")(ice_servers)
     app.post("/v1/realtime/client_secrets")(create_client_secret)
     app.websocket("/v1/realtime")(realtime_socket)
     app.get("/healthz")(healthy)
@@ -220,6 +228,29 @@ def _text(body: bytes, name: str) -> str:
 async def hang_up(call_id: str, request: Request, _: Admitted) -> Response:
     _calls(request).hang_up(call_id)
     return Response(status_code=200)
+
+
+# -- relays -----------------------------------------------------------------------------------------------------------
+
+
+async def ice_servers(request: Request, _: Admitted) -> Json:
+    """TURN servers for whoever may call, in the shape that browsers take; none where the edge has none."""
+    edge, now = _edge(request), time.time()
+    offered = relays(edge.settings.peer.turn, name=edge.new_id("caller"), now=now)
+    if offered is None:
+        return {"ice_servers": [], "expires_at": None}
+    server = {"urls": list(offered.urls), "username": offered.username, "credential": offered.credential}
+    return {"ice_servers": [server], "expires_at": offered.expires_at}
+
+
+async def _report_relay(settings: PeerSettings) -> None:
+    """Say at the start what would otherwise be found out in a call. The server may come up later, so we go on."""
+    if not settings.turn.urls:
+        return
+    try:
+        logger.info("the TURN server gives relays at %s", await check_relay(settings.turn, now=time.time()))
+    except SettingsError as fault:
+        logger.error("%s", fault)
 
 
 # -- client secrets --------------------------------------------------------------------------------------------------
@@ -299,8 +330,19 @@ async def healthy(request: Request) -> Json:
     return {"status": "ok", "sessions": _edge(request).sessions}
 
 
-async def page() -> Response:
-    return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+async def page(request: Request) -> Response:
+    peer = _edge(request).settings.peer
+    if not peer.turn.urls:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+    # Only a page that is told so asks for relays before it calls: elsewhere that would be a round trip for nothing.
+    told = f'<meta name="antiphon-relays" content="v1/realtime/ice_servers" data-edge="{_reach(peer)}">'
+    text = await asyncio.to_thread((PAGE / "index.html").read_text, "utf-8")
+    return HTMLResponse(text.replace("<head>", f"<head>\n  {told}", 1), headers=PAGE_HEADERS)
+
+
+def _reach(peer: PeerSettings) -> str:
+    """Whether callers find the edge, or must be found by it: then their offers have to name their addresses."""
+    return "relayed" if peer.relay else "direct"
 
 
 class _PageFiles(StaticFiles):

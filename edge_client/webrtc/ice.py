@@ -6,15 +6,19 @@ The private names of aiortc and aioice used here are held by `tests/test_webrtc_
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aioice import Candidate, Connection
-from aioice.ice import StunProtocol
+from aioice.ice import StunProtocol, TransportPolicy
+from aioice.turn import TurnTransport
 from aiortc import RTCDtlsTransport, RTCPeerConnection
 
 from edge_client.webrtc.checks import hasten
 from edge_client.webrtc.gate import Gate, is_check
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 
@@ -53,7 +57,9 @@ class Ice:
     def abort(self) -> None:
         """Close the sockets at once, for when the orderly way has failed."""
         for protocol in self.sockets:
-            protocol.transport.abort()
+            transport = protocol.transport
+            end = transport.close if isinstance(transport, TurnTransport) else transport.abort
+            end()
 
     @property
     def sockets(self) -> list[StunProtocol]:
@@ -74,9 +80,12 @@ class Ice:
         async def gather_own(
             component: int, addresses: list[str], timeout: int = GATHER_TIMEOUT_SEC
         ) -> list[Candidate]:
-            own = await gather(component, self._addresses(addresses), timeout)
+            relayed_only = connection._transport_policy is TransportPolicy.RELAY  # noqa: SLF001
+            own = await gather(component, [] if relayed_only else self._addresses(addresses), timeout)
             for protocol in connection._protocols:  # noqa: SLF001
                 self._watch(connection, protocol)
+            if connection.turn_server and not any(candidate.type == "relay" for candidate in own):
+                logger.error("no relay from the TURN server %s:%s; does it take our secret?", *connection.turn_server)
             return own
 
         connection.get_component_candidates = gather_own  # type: ignore[method-assign]

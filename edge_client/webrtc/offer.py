@@ -2,7 +2,7 @@
 
 An offer is text from a stranger that makes the server open sockets and send packets, so only what a voice call needs
 is allowed. Addresses in it are dropped: the caller is learned from the checks it sends to us, and nobody can
-make the server send checks elsewhere.
+make the server send checks elsewhere. An edge behind a relay has to check its callers first, and keeps a few.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import pairwise
 
 from routing.errors import InvalidRequest
 
 LONGEST_OFFER = 32 * 1024  # bytes; a browser's is about 4 KiB
 LONGEST_LINE = 1024
+RELAYED_CANDIDATES = 8  # each is sent up to seven checks
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
 
 _LINE = re.compile(r"[a-z]=[\x20-\x7e]*")
 _CANDIDATES = re.compile(r"a=(candidate|remote-candidates|end-of-candidates)\b")
+_CANDIDATE = re.compile(
+    r"a=candidate:\S{1,64} 1 udp \d{1,10} (\S{1,64}) \d{1,5} typ (host|srflx|relay)\b.*", re.IGNORECASE
+)
 _OPUS = re.compile(r"a=rtpmap:(\d{1,3}) opus/48000\b.*", re.IGNORECASE)
 
 # What every section must say, itself or through the session, and how it must look.
@@ -31,8 +36,8 @@ _REQUIRED = {
 }
 
 
-def guard_offer(sdp: str) -> str:
-    """Return the offer without its candidates.
+def guard_offer(sdp: str, *, candidates: int = 0) -> str:
+    """Return the offer without its candidates, but for the first few that could be those of a caller.
 
     Raises:
         InvalidRequest: it is not an offer of one voice stream and at most one data channel.
@@ -41,9 +46,30 @@ def guard_offer(sdp: str) -> str:
         raise _refused("ASCII text", "something else")
     if len(sdp) > LONGEST_OFFER:
         raise _refused(f"at most {LONGEST_OFFER} bytes", f"{len(sdp)}")
-    lines = [line for line in _checked_lines(sdp) if not _CANDIDATES.match(line)]
+    lines = list(_without_candidates(_checked_lines(sdp), but=candidates))
     _check(_parsed(lines))
     return "\r\n".join(lines) + "\r\n"
+
+
+def _without_candidates(lines: Iterable[str], *, but: int) -> Iterator[str]:
+    for line in lines:
+        if not _CANDIDATES.match(line):
+            yield line
+        elif but and _is_usable(line):
+            but -= 1
+            yield line
+
+
+def _is_usable(line: str) -> bool:
+    """A name would have to be resolved, which takes a second and asks the whole local network."""
+    candidate = _CANDIDATE.fullmatch(line)
+    if candidate is None:
+        return False
+    try:
+        address = ip_address(candidate[1])
+    except ValueError:
+        return False
+    return not (address.is_multicast or address.is_unspecified or address.is_reserved)
 
 
 def with_opus_parameters(answer: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -17,15 +18,16 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
-from edge_client.webrtc.offer import guard_offer, with_opus_parameters
+from edge_client.webrtc.offer import RELAYED_CANDIDATES, guard_offer, with_opus_parameters
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
 from edge_client.webrtc.pulse import Pulse
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
+from edge_client.webrtc.turn import TurnSettings, own_servers
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.turns import Samples
 
@@ -84,6 +86,14 @@ class PeerSettings(BaseModel):
         None  # None: every address of this machine
     )
     loopback: bool = False  # listen on 127.0.0.1 as well, for callers on this machine
+    turn: TurnSettings = TurnSettings()  # a relay for callers whom no direct way leads to
+    relay: bool = False  # this machine cannot be reached: take a relay of its own for each call, and check the callers'
+
+    @model_validator(mode="after")
+    def _a_relay_needs_a_server(self) -> Self:
+        if self.relay and not self.turn.urls:
+            raise ValueError("expected a TURN server (peer.turn) for the relay of the edge, got none")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,8 @@ class Peer:
     def __init__(self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
+        servers = own_servers(settings.turn, now=time.time()) if settings.relay else []
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))  # None would mean a public server
         self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
         self._listener = listener
         self._read_reply = read
@@ -149,7 +160,7 @@ class Peer:
             InvalidRequest: the offer cannot be answered.
             AtCapacity: no socket could be opened for the call.
         """
-        guarded = guard_offer(offer)
+        guarded = guard_offer(offer, candidates=RELAYED_CANDIDATES if settings.relay else 0)
         peer = cls(listener=listener, read=read, settings=settings)
         try:
             await peer._negotiate(guarded)
