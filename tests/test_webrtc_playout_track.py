@@ -1,63 +1,19 @@
-"""The pace of the reply: on virtual time for the decisions, on real time for the track."""
+"""The track that aiortc's sender reads: mostly on virtual time."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from edge_client.webrtc.opus import silence_packet
-from edge_client.webrtc.playout_track import FRAME_TICKS, RTP_RATE, Pace, PlayoutTrack
+from edge_client.webrtc.opus import FRAME_SEC, silence_packet
+from edge_client.webrtc.opus_packet import RTP_RATE
+from edge_client.webrtc.pace import FRAME_TICKS, LEAD_SEC, MOVE_STEP_SEC, MOVE_TICKS
+from edge_client.webrtc.playout_track import PlayoutTrack
 from routing.turns import Samples
-
-
-def sent(pace: Pace, now: float) -> float:
-    """Send one frame as soon as it is due; returns when that was."""
-    now += pace.wait_sec(now)
-    pace.begin(now)
-    return now
-
-
-def test_frames_leave_every_20_ms() -> None:
-    pace, now = Pace(), 100.0
-    times = [now := sent(pace, now) for _ in range(5)]
-    assert times == pytest.approx([100.0, 100.02, 100.04, 100.06, 100.08])
-    assert pace.begin(100.1) == 5 * FRAME_TICKS
-    assert (pace.stalls, pace.skipped_frames) == (0, 0)
-
-
-def test_a_little_lateness_is_caught_up_with() -> None:
-    pace = Pace()
-    pace.begin(0.0)
-    timestamps = [pace.begin(0.058), pace.begin(0.058)]  # the first was due at 0.02
-    assert timestamps == [FRAME_TICKS, 2 * FRAME_TICKS]
-    assert pace.wait_sec(0.058) == pytest.approx(0.002)
-    assert pace.stalls == 0
-
-
-def test_a_stall_is_skipped_and_not_caught_up_with() -> None:
-    pace = Pace()
-    pace.begin(0.0)
-    assert pace.begin(0.53) == 26 * FRAME_TICKS  # due at 0.02: 25 frames were missed
-    assert pace.wait_sec(0.53) == pytest.approx(0.01)
-    assert (pace.stalls, pace.skipped_frames) == (1, 25)
-    assert pace.worst_lateness_sec == pytest.approx(0.51)
-
-
-@given(st.lists(st.floats(0.0, 0.5), min_size=1, max_size=60))
-def test_timestamps_follow_the_clock_and_bursts_stay_small(delays: list[float]) -> None:
-    """However late each frame is sent, it is never more than 40 ms behind its timestamp, nor ahead of it."""
-    pace, now = Pace(), 0.0
-    previous = -FRAME_TICKS
-    for index, delay in enumerate(delays):
-        now += pace.wait_sec(now) + (delay if index else 0.0)
-        timestamp = pace.begin(now)
-        assert timestamp >= previous + FRAME_TICKS
-        assert -1e-6 <= now - timestamp / RTP_RATE <= 0.04 + 1e-6
-        previous = timestamp
+from tests.virtual_time import on_virtual_time
 
 
 async def test_the_track_paces_and_counts() -> None:
@@ -116,3 +72,57 @@ async def test_whatever_is_wrong_with_the_sound_the_track_sends_silence(
         return  # silence of any length is silence
     assert track.statistics().failures == 3
     assert len(caplog.records) == 1
+
+
+@on_virtual_time
+async def test_in_silence_the_track_falls_in_behind_the_caller_s_packets() -> None:
+    track, loop = PlayoutTrack(lambda count: np.zeros(count, np.float32)), asyncio.get_running_loop()
+
+    async def hear() -> None:
+        for index in range(250):
+            await asyncio.sleep(0.011 + index * FRAME_SEC - loop.time())
+            track.heard()
+
+    hearing = asyncio.create_task(hear())
+    packets = [(await track.recv(), loop.time()) for _ in range(200)]
+    hearing.cancel()
+
+    assert track.statistics().moves == 1
+    assert (packets[-1][1] - 0.011) % FRAME_SEC == pytest.approx(LEAD_SEC, abs=MOVE_STEP_SEC)
+    steps = [int(after.pts or 0) - int(before.pts or 0) for (before, _), (after, _) in pairwise(packets)]
+    assert sorted(set(steps)) == [FRAME_TICKS, FRAME_TICKS + 6 * MOVE_TICKS]  # 15 ms, once
+
+
+@on_virtual_time
+async def test_with_dtx_the_reply_is_read_on_and_timestamps_count_what_is_not_sent() -> None:
+    asked, loop = 0, asyncio.get_running_loop()
+
+    def read(count: int) -> Samples:
+        nonlocal asked
+        asked += 1
+        return np.full(count, 0.1 if asked == 35 else 0.0, np.float32)
+
+    track = PlayoutTrack(read, dtx=True)
+    sent = [(await track.recv()).pts for _ in range(4)]
+
+    assert asked == 35
+    assert sent == [0, FRAME_TICKS, 21 * FRAME_TICKS, 34 * FRAME_TICKS]
+    assert loop.time() == pytest.approx(34 * FRAME_SEC)
+
+
+@on_virtual_time
+async def test_what_the_caller_loses_makes_the_packets_stronger() -> None:
+    def sound() -> PlayoutTrack:
+        noise = np.random.default_rng(1)
+        return PlayoutTrack(lambda count: noise.uniform(-0.3, 0.3, count).astype(np.float32))
+
+    good, bad = sound(), sound()
+    for _ in range(10):
+        bad.lost(0.25)
+        good.lost(0.0)
+        await asyncio.sleep(1.0)
+
+    packets = [[bytes(await track.recv()) for _ in range(5)] for track in (good, bad)]
+
+    assert bad.statistics().expected_loss == pytest.approx(0.25, abs=0.05)
+    assert packets[0] != packets[1]

@@ -23,7 +23,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
+from edge_client.webrtc.loss_reports import on_loss_report
 from edge_client.webrtc.offer import RELAYED_CANDIDATES, guard_offer, with_opus_parameters
+from edge_client.webrtc.opus import wants_dtx
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
 from edge_client.webrtc.pulse import Pulse
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
@@ -114,7 +116,9 @@ class Peer:
     `answer` makes it, `run` must be called soon and serves it, and both leave nothing behind when they are done.
     """
 
-    def __init__(self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings) -> None:
+    def __init__(
+        self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings, dtx: bool = False
+    ) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         servers = own_servers(settings.turn, now=time.time()) if settings.relay else []
@@ -123,11 +127,10 @@ class Peer:
         self._listener = listener
         self._read_reply = read
         self._pulse = Pulse(self._loop.time())
-        self._track = PlayoutTrack(self._read)
+        self._track = PlayoutTrack(self._read, dtx=dtx)
         self._transceiver = _opus_transceiver(self._connection, self._track)
-        self._receiver = Receiver(
-            self._transceiver.receiver, lambda samples: self._tell(lambda: listener.heard(samples))
-        )
+        on_loss_report(self._transceiver.sender, self._track.lost)
+        self._receiver = Receiver(self._transceiver.receiver, self._hear)
         self._channel = EventsChannel(
             on_open=lambda: self._tell(listener.opened),
             on_text=lambda text: self._tell(lambda: listener.received(text)),
@@ -161,7 +164,7 @@ class Peer:
             AtCapacity: no socket could be opened for the call.
         """
         guarded = guard_offer(offer, candidates=RELAYED_CANDIDATES if settings.relay else 0)
-        peer = cls(listener=listener, read=read, settings=settings)
+        peer = cls(listener=listener, read=read, settings=settings, dtx=wants_dtx(guarded))
         try:
             await peer._negotiate(guarded)
         except BaseException as exc:
@@ -273,6 +276,10 @@ class Peer:
         await self._settled.wait()
         while self._transceiver.currentDirection not in ("sendrecv", "sendonly"):
             await self._track.recv()
+
+    def _hear(self, samples: Samples) -> None:
+        self._track.heard()
+        self._tell(lambda: self._listener.heard(samples))
 
     def _tell(self, notice: Callable[[], None]) -> None:
         if self._over.is_set():

@@ -12,15 +12,15 @@ from typing import Any
 import av
 from aiortc import MediaStreamTrack
 
+from edge_client.webrtc.loss_reports import LossEstimate
 from edge_client.webrtc.opus import FRAME_SAMPLES, FRAME_SEC, VoiceEncoder, silence_packet
+from edge_client.webrtc.opus_packet import RTP_RATE
+from edge_client.webrtc.pace import Pace
 from routing.turns import Samples
 
 logger = logging.getLogger(__name__)
 
-RTP_RATE = 48_000  # of the timestamps of Opus, whatever the rate of the sound
 RTP_TIME_BASE = Fraction(1, RTP_RATE)
-FRAME_TICKS = round(FRAME_SEC * RTP_RATE)  # 960
-LONGEST_BURST_SEC = 2 * FRAME_SEC  # being later than this is a stall, and not caught up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,70 +32,47 @@ class PlayoutTrackStatistics:
     skipped_sec: float  # the time skipped in them
     worst_lateness_sec: float
     failures: int  # packets of silence sent because the sound could not be had
-
-
-class Pace:
-    """When each frame is due, and at which RTP timestamp. Time is passed in; nothing here waits.
-
-    A frame that is a little late is sent at once, and the next is due as if it had been in time. After a stall the
-    timestamps move on with the clock, so that the listener hears a gap and not a reply that stays late for good.
-    """
-
-    def __init__(self) -> None:
-        self._due: float | None = None
-        self._timestamp = 0
-        self.stalls = 0
-        self.skipped_frames = 0
-        self.worst_lateness_sec = 0.0
-
-    def wait_sec(self, now: float) -> float:
-        """How long until the next frame is due."""
-        return 0.0 if self._due is None else max(self._due - now, 0.0)
-
-    def begin(self, now: float) -> int:
-        """The next frame leaves now; returns its RTP timestamp."""
-        due = now if self._due is None else self._due
-        self.worst_lateness_sec = max(self.worst_lateness_sec, now - due)
-        skipped = self._skip(now - due)
-        timestamp = self._timestamp + skipped * FRAME_TICKS
-        self._due = due + (skipped + 1) * FRAME_SEC
-        self._timestamp = timestamp + FRAME_TICKS
-        return timestamp
-
-    def _skip(self, lateness: float) -> int:
-        if lateness <= LONGEST_BURST_SEC:
-            return 0
-        skipped = int(lateness / FRAME_SEC)
-        self.stalls += 1
-        self.skipped_frames += skipped
-        return skipped
+    moves: int = 0  # times the ticks were moved to where the caller's packets come
+    expected_loss: float = 0.0  # the part of the packets that the caller lost of late
 
 
 class PlayoutTrack(MediaStreamTrack):
-    """Sends what ``read`` gives: it is called with 480 every 20 ms and returns as many samples at 24 kHz."""
+    """Sends what ``read`` gives: it is called with 480 every 20 ms and returns as many samples at 24 kHz.
+
+    They must not change afterwards. With ``dtx`` next to nothing is sent in silence.
+    """
 
     kind = "audio"
 
-    def __init__(self, read: Callable[[int], Samples]) -> None:
+    def __init__(self, read: Callable[[int], Samples], *, dtx: bool = False) -> None:
         super().__init__()
         self._read = read
-        self._encoder = VoiceEncoder()
+        self._encoder = VoiceEncoder(dtx=dtx)
         self._pace = Pace()
+        self._loss = LossEstimate()
         self._packets = 0
         self._failures = 0
 
     async def recv(self) -> av.Packet[Any]:
         """Wait until the next packet is due. Raises nothing: an error here would end the sender for good."""
-        loop = asyncio.get_running_loop()
-        # Sleeping even for no time lets everything else on the loop have its turn.
-        await asyncio.sleep(self._pace.wait_sec(loop.time()))
-        packet = av.Packet(self._payload())
-        packet.pts = self._pace.begin(loop.time())
+        while True:
+            timestamp, payload = await self._next_frame()
+            if payload is not None:
+                break
+        packet = av.Packet(payload)
+        packet.pts = timestamp
         packet.time_base = RTP_TIME_BASE
         self._packets += 1
         return packet
 
-    def _payload(self) -> bytes:
+    async def _next_frame(self) -> tuple[int, bytes | None]:
+        loop = asyncio.get_running_loop()
+        # Sleeping even for no time lets everything else on the loop have its turn.
+        await asyncio.sleep(self._pace.wait_sec(loop.time()))
+        payload = self._payload()
+        return self._pace.begin(loop.time(), silent=self._encoder.silent), payload
+
+    def _payload(self) -> bytes | None:
         try:
             return self._encoder.encode(self._read(FRAME_SAMPLES))
         except Exception:
@@ -104,6 +81,15 @@ class PlayoutTrack(MediaStreamTrack):
             self._failures += 1
             return silence_packet()
 
+    def heard(self) -> None:
+        """A packet of the caller's just came: replies are best sent soon after one."""
+        self._pace.heard_at(asyncio.get_running_loop().time())
+
+    def lost(self, fraction: float) -> None:
+        """The caller lost such a part of the packets since the last time: what follows is made fit for that."""
+        self._loss.report(fraction, asyncio.get_running_loop().time())
+        self._encoder.expect_loss(self._loss.fraction)
+
     def statistics(self) -> PlayoutTrackStatistics:
         return PlayoutTrackStatistics(
             packets=self._packets,
@@ -111,4 +97,6 @@ class PlayoutTrack(MediaStreamTrack):
             skipped_sec=self._pace.skipped_frames * FRAME_SEC,
             worst_lateness_sec=self._pace.worst_lateness_sec,
             failures=self._failures,
+            moves=self._pace.moves,
+            expected_loss=self._loss.fraction,
         )
