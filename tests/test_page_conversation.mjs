@@ -90,6 +90,118 @@ test("after a reconnection the server is told what was said", () => {
   assert.ok(!sent.some(({ type }) => type === "response.create"), "nothing is asked again");
 });
 
+test("what was typed and not answered is asked again in the next session, once", () => {
+  const { conversation, types } = begin();
+  conversation.receive(created);
+  conversation.type("Good evening");
+  types();
+  conversation.disconnected();
+  conversation.receive(created);
+  assert.deepEqual(types(), ["session.update", "conversation.item.create", "response.create"]);
+  conversation.disconnected();
+  conversation.receive(created);
+  assert.deepEqual(types(), ["session.update", "conversation.item.create"], "remembered, but not asked");
+});
+
+test("what is done while the line is down is sent when the session goes on, and nothing else is", () => {
+  const { conversation, types } = begin();
+  conversation.receive(created);
+  conversation.receive(responding());
+  types();
+  conversation.hold();
+  conversation.type("Something else");
+  conversation.pushToTalk = true;
+  assert.deepEqual(types(), []);
+  conversation.goOn({ overAnother: true });
+  assert.deepEqual(types(), ["response.cancel", "output_audio_buffer.clear", "session.update"]);
+  conversation.receive(done("cancelled"));
+  assert.deepEqual(types(), ["conversation.item.create", "response.create"]);
+});
+
+test("a session that goes on is not told again what was said", () => {
+  const { conversation, types } = begin();
+  conversation.receive(created);
+  conversation.receive({ type: "response.output_audio_transcript.delta", item_id: "a", response_id: "r", delta: "Hello." });
+  types();
+  const { captions } = conversation;
+  conversation.hold();
+  conversation.goOn({ overAnother: true });
+  assert.deepEqual(types(), []);
+  assert.equal(conversation.captions, captions);
+});
+
+/** One that typed something into a link that was dead already, and goes on over another connection. */
+function beginInDoubt() {
+  const begun = begin();
+  begun.conversation.receive(created);
+  begun.conversation.type("Good evening");
+  const item = begun.sent.find(({ item }) => item).item;
+  begun.conversation.hold();
+  begun.types();
+  begun.conversation.goOn({ overAnother: true });
+  assert.deepEqual(begun.types(), ["session.update"], "an answer to this comes after all that was missed");
+  return { ...begun, item };
+}
+
+test("what was lost on its way is sent again", () => {
+  const { conversation, types, sent, item } = beginInDoubt();
+  conversation.receive({ type: "session.updated" });
+  assert.equal(sent[0].item.id, item.id);
+  assert.deepEqual(types(), ["conversation.item.create", "response.create"]);
+  conversation.receive({ type: "session.updated" });
+  assert.deepEqual(types(), []);
+});
+
+test("what had arrived is not sent again", () => {
+  const { conversation, types, item } = beginInDoubt();
+  conversation.receive({ type: "conversation.item.added", item });
+  conversation.receive(responding());
+  conversation.receive({ type: "session.updated" });
+  assert.deepEqual(types(), []);
+});
+
+test("where only the question had arrived, only the answer is asked for", () => {
+  const { conversation, types, item } = beginInDoubt();
+  conversation.receive({ type: "conversation.item.added", item });
+  conversation.receive({ type: "session.updated" });
+  assert.deepEqual(types(), ["response.create"]);
+});
+
+test("over the same connection nothing was lost, only late", () => {
+  const { conversation, types } = begin();
+  conversation.receive(created);
+  conversation.type("Good evening");
+  types();
+  conversation.hold();
+  conversation.goOn({ overAnother: false });
+  assert.deepEqual(types(), []);
+});
+
+test("push to talk: an end of speech that was lost is told again, one that arrived is not", () => {
+  for (const arrived of [false, true]) {
+    const { conversation, types } = begin();
+    conversation.receive(created);
+    conversation.endSpeech();
+    conversation.hold();
+    conversation.goOn({ overAnother: true });
+    types();
+    if (arrived) conversation.receive({ type: "input_audio_buffer.committed", item_id: "u" });
+    conversation.receive({ type: "session.updated" });
+    assert.deepEqual(types(), arrived ? [] : ["input_audio_buffer.commit", "response.create"]);
+  }
+});
+
+test("push to talk: letting go while the line is down ends the speech that was heard before", () => {
+  const { conversation, types } = begin();
+  conversation.receive(created);
+  conversation.beginSpeech();
+  types();
+  conversation.hold();
+  conversation.endSpeech();
+  conversation.goOn({ overAnother: true });
+  assert.deepEqual(types(), ["input_audio_buffer.commit", "response.create"]);
+});
+
 test("a new call knows nothing of the last", () => {
   const { conversation, types } = begin();
   conversation.receive(created);

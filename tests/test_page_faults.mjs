@@ -5,6 +5,7 @@ import { inPlainWords, Refusal } from "../edge_client/page/faults.js";
 
 test("every fault has words that say what to do or to expect", () => {
   assert.match(inPlainWords(new DOMException("", "NotAllowedError")), /Allow it/);
+  assert.match(inPlainWords(new DOMException("", "TimeoutError")), /does not answer/);
   assert.match(inPlainWords(new TypeError("Failed to fetch")), /cannot be reached/);
   assert.match(inPlainWords(new Refusal(401, "invalid api key", null)), /key/);
   assert.match(inPlainWords(new Refusal(503, "at capacity", 5)), /busy/);

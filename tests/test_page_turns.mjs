@@ -29,6 +29,7 @@ test("a spoken turn holds the edge's report and the page's own measurement", () 
     placement: REPORT.placement,
     endReason: "semantic",
     isDone: true,
+    reception: null,
   });
 });
 
@@ -43,6 +44,26 @@ test("the first rows add up to voice to voice, the phases follow one another", (
     ["first_audio", "phase", 60, 30],
   ]);
   assert.equal(turns.spanMs(turn), 290);
+});
+
+test("how a reply came through explains when it was heard", () => {
+  const reception = { jitterBufferMs: 30, outputMs: 25, concealedMs: 0, packetsLost: 0, roundTripMs: 1, codec: "opus" };
+  const [turn] = after(...spokenTurn("r", 290), turns.receptionEvent("r", reception)).turns;
+  const rows = turns.waterfallRows(turn).filter(({ kind }) => kind === "ear");
+  assert.deepEqual(rows.map(({ name, startMs, durationMs }) => [name, startMs, durationMs]), [
+    ["jitter_buffer", 260, 30],
+    ["output", 290, 25],
+    ["heard", 0, 315],
+  ]);
+  assert.equal(turns.spanMs(turn), 315);
+});
+
+test("a browser that does not count, and a typed turn, get no such rows", () => {
+  const ear = (turn) => turns.waterfallRows(turn).filter(({ kind }) => kind === "ear");
+  const nothing = { jitterBufferMs: null, outputMs: null };
+  assert.deepEqual(ear(after(...spokenTurn("r", 290), turns.receptionEvent("r", nothing)).turns[0]), []);
+  const typed = after(created("r"), done("r", {}), turns.receptionEvent("r", { jitterBufferMs: 30, outputMs: 25 }));
+  assert.deepEqual(ear(typed.turns[0]), []);
 });
 
 test("before the report there is only the whole", () => {

@@ -12,6 +12,7 @@ import { Telephone } from "./telephone.js";
 import { Transcript } from "./transcript.js";
 import { isMeasured } from "./turns.js";
 import { Waterfall } from "./waterfall.js";
+import { watchWake } from "./wake.js";
 import { WakeLock } from "./wakelock.js";
 
 /** @typedef {import("./line.js").LineState} LineState */
@@ -55,6 +56,7 @@ const waterfall = new Waterfall({
   title: byId("turn-title", HTMLElement),
   placement: byId("placement", HTMLElement),
   rows: byId("waterfall-rows", HTMLTableSectionElement),
+  reception: byId("reception", HTMLElement),
   chooser: byId("chooser", HTMLOListElement),
 });
 const stave = new Stave(byId("stave", HTMLCanvasElement));
@@ -115,13 +117,14 @@ function noteOf(/** @type {import("./captions.js").Caption} */ { responseId }) {
 
 function showControls() {
   const isLive = telephone.lineState.name === "live";
+  const isUp = isLive || telephone.lineState.name === "reconnecting"; // a button that is held is not taken away
   const { phase, pushToTalk } = telephone.conversation;
   page.body.dataset.phase = isLive ? phase.name : "none";
   page.talk.disabled = page.text.disabled = !isSecureContext;
-  page.mute.disabled = !isLive;
-  page.mute.setAttribute("aria-pressed", String(isLive && telephone.isMuted));
-  page.mute.hidden = pushToTalk && isLive;
-  page.hold.hidden = !(pushToTalk && isLive);
+  page.mute.disabled = !isUp;
+  page.mute.setAttribute("aria-pressed", String(isUp && telephone.isMuted));
+  page.mute.hidden = pushToTalk && isUp;
+  page.hold.hidden = !(pushToTalk && isUp);
   page.body.toggleAttribute("data-push-to-talk", !page.hold.hidden);
   page.hold.setAttribute("aria-pressed", String(telephone.isHeld));
   page.interrupt.disabled = !isLive || (phase.name !== "speaking" && !phase.responding);
@@ -148,6 +151,8 @@ function connectionWords(state) {
       return state.attempt === 0 ? "Connecting" : `Connecting, attempt ${state.attempt + 1}`;
     case "live":
       return "Connected";
+    case "reconnecting":
+      return "Reconnecting";
     case "waiting":
       return `Trying again in ${Math.max(1, Math.round(state.delaySec))} s`;
   }
@@ -200,7 +205,7 @@ function askForKey(fault) {
 async function showStatistics() {
   if (document.hidden || telephone.lineState.name !== "live") return;
   const statistics = await telephone.statistics().catch(() => null); // the call may end meanwhile
-  if (statistics) figures.show(statistics, telephone.sound.outputMs);
+  if (statistics) figures.show(statistics);
 }
 
 // -- what the person does ---------------------------------------------------------------------------------------------
@@ -259,7 +264,7 @@ document.addEventListener("keydown", ({ key }) => {
 
 // -- what the world does ----------------------------------------------------------------------------------------------
 
-window.addEventListener("online", () => telephone.line.hurry());
+watchWake(() => telephone.line.hurry());
 window.addEventListener("pagehide", () => telephone.abandon());
 navigator.mediaDevices?.addEventListener("devicechange", () => {
   microphones.refresh();

@@ -1,70 +1,97 @@
-/** One WebRTC call: an offer posted, a data channel opened, events both ways, until it ends. */
+/**
+ * One connection to the edge: an offer posted, a data channel opened, events both ways, until it ends. A session may
+ * pass from one connection to the next, see `resumption.js`.
+ */
 
 import { Disconnection, Refusal } from "./faults.js";
+import { Health } from "./health.js";
+import { Pulse } from "./pulse.js";
+import { addressesNamed, relays } from "./relays.js";
+import { Resumption } from "./resumption.js";
 import { arrivals } from "./statistics.js";
 
 /** @typedef {import("./requests.js").Request} Request */
 
+const ANSWER_TIMEOUT_MS = 5_000;
 const OPEN_TIMEOUT_MS = 10_000;
-const DISCONNECTED_GRACE_MS = 3_000; // ICE may heal a short gap by itself
-const HEARTBEAT_MS = 1_000;
-const SILENT_HEARTBEATS = 6; // browsers check the link at least every 3 s
+const RESUME_TIMEOUT_MS = 5_000; // somebody waits in the middle of a conversation, and another attempt may do better
+const HEARTBEAT_MS = 500;
+const FAREWELL_MS = 1_000;
 
 const NO_ROUTE = "The call could not be connected: no route for the sound.";
+const SILENCE = "Nothing arrives any more.";
 
 /**
  * @typedef {object} CallParts
  * @property {string | null} key
  * @property {MediaStreamTrack} track  what the server is to hear
+ * @property {Resumption} [resumption]  of the session to go on with
  * @property {(stream: MediaStream) => void} onStream  the reply's sound
- * @property {(event: any) => void} onEvent
+ * @property {(event: any) => void} onEvent  never called twice for the same event
  */
 
 export class Call {
+  health = new Health();
   #connection = new RTCPeerConnection({ iceServers: [] });
   #channel = this.#connection.createDataChannel("oai-events");
+  #pulse = new Pulse();
   #sender;
   #key;
+  #isResumed;
   #location = /** @type {string | null} */ (null);
-  #end = /** @type {(fault: Error) => void} */ (() => {});
   #timers = /** @type {number[]} */ ([]);
-  #arrivals = -1;
-  #silentBeats = 0;
-
-  /** Resolves with the reason when the call is over, whoever ended it. */
-  ended = new Promise((/** @type {(fault: Error) => void} */ resolve) => (this.#end = resolve));
 
   /** @param {CallParts} parts */
-  constructor({ track, key, onStream, onEvent }) {
+  constructor({ track, key, resumption, onStream, onEvent }) {
     this.#key = key;
+    this.resumption = resumption ?? new Resumption();
+    this.#isResumed = this.resumption.isPossible;
     this.#sender = this.#connection.addTrack(track, new MediaStream([track]));
-    this.#connection.ontrack = ({ streams, track: received }) => onStream(streams[0] ?? new MediaStream([received]));
+    this.#connection.ontrack = ({ receiver, streams, track: received }) => {
+      hasten(receiver);
+      onStream(streams[0] ?? new MediaStream([received]));
+    };
     this.#connection.onconnectionstatechange = () => this.#followState();
-    this.#channel.onmessage = ({ data }) => onEvent(JSON.parse(data));
-    this.#channel.onclose = () => this.#end(new Disconnection("The other side hung up."));
+    this.#channel.onopen = () => this.#opened();
+    this.#channel.onmessage = ({ data }) => this.#receive(JSON.parse(data), onEvent);
+    this.#channel.onclose = () => this.#end("The other side hung up.");
+  }
+
+  get isResumable() {
+    return this.resumption.isPossible;
   }
 
   /**
-   * Resolves once events can be exchanged.
+   * Resolves once the offer was answered; from then on `health` tells how it goes.
    *
    * @param {URL} url  where offers are posted
    * @param {AbortSignal} signal  gives up
    */
-  async connect(url, signal) {
-    const opened = this.#opened(signal);
-    opened.catch(() => {}); // the offer may fail first, and then nobody waits for this one
-    await this.#connection.setLocalDescription();
-    const offer = /** @type {RTCSessionDescription} */ (this.#connection.localDescription);
-    // Candidates are not waited for: the answer carries the server's, and the server learns ours from the first check.
-    const sdp = await this.#post(url, offer.sdp, signal);
-    await this.#connection.setRemoteDescription({ type: "answer", sdp });
-    await opened;
-    this.#timers.push(setInterval(() => this.#beat(), HEARTBEAT_MS));
+  async dial(url, signal) {
+    try {
+      this.#connection.setConfiguration({ iceServers: await relays(this.#authorization, signal) });
+      await this.#connection.setLocalDescription();
+      await addressesNamed(this.#connection);
+      const offer = /** @type {RTCSessionDescription} */ (this.#connection.localDescription);
+      // Candidates are not waited for: the answer carries the server's, and it learns ours from the first check.
+      const sdp = await this.#post(url, offer.sdp, signal);
+      await this.#connection.setRemoteDescription({ type: "answer", sdp });
+    } catch (fault) {
+      this.close();
+      throw fault;
+    }
+    const timeoutMs = this.#isResumed ? RESUME_TIMEOUT_MS : OPEN_TIMEOUT_MS;
+    this.#timers.push(setTimeout(() => this.#missOpening(), timeoutMs));
   }
 
   /** @param {Request} request */
   send(request) {
     if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify(request));
+  }
+
+  /** What the server hears. */
+  get track() {
+    return this.#sender.track;
   }
 
   /** @param {MediaStreamTrack} track */
@@ -76,61 +103,95 @@ export class Call {
     return this.#connection.getStats();
   }
 
-  close() {
-    this.#timers.forEach(clearInterval);
-    this.#channel.onclose = null;
-    this.#connection.close();
-    this.#end(new Disconnection("The call was hung up."));
+  /** There is a reason to doubt that it still carries anything. */
+  doubt() {
+    this.#pulse.doubt();
   }
 
-  /** Hangs up from a page that is going away; the browser finishes the request after it. */
-  abandon() {
-    const farewell = { method: "DELETE", headers: this.#headers(), keepalive: true };
-    if (this.#location) fetch(this.#location, farewell).catch(() => {}); // nobody is left to be told
-    this.close();
+  /** Ends the session, for which the edge would otherwise wait a while. Finished by the browser if the page goes away. */
+  hangUp() {
+    if (!this.#location) return this.close();
+    this.#mute();
+    const farewell = fetch(this.#location, { method: "DELETE", headers: this.#authorization, keepalive: true });
+    // Not closed before the edge was told: it would find the call gone, and the request wrong.
+    farewell.catch(() => {}).then(() => this.close());
+    setTimeout(() => this.close(), FAREWELL_MS);
+    this.#location = null;
+  }
+
+  /** Frees what it holds, and says nothing of it to the edge. */
+  close() {
+    this.#mute();
+    this.#connection.close();
+    this.health.become("ended", new Disconnection("The call was hung up."));
+  }
+
+  #mute() {
+    this.#timers.forEach(clearInterval);
+    this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = null;
   }
 
   /** @type {(url: URL, sdp: string, signal: AbortSignal) => Promise<string>} */
   async #post(url, sdp, signal) {
-    const headers = { ...this.#headers(), "Content-Type": "application/sdp" };
-    const response = await fetch(url, { method: "POST", headers, body: sdp, signal });
+    const headers = { ...this.#authorization, ...this.resumption.headers, "Content-Type": "application/sdp" };
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
+    const response = await fetch(url, { method: "POST", headers, body: sdp, signal: limited });
     if (!response.ok) throw await refusal(response);
     const location = response.headers.get("Location");
     this.#location = location && new URL(location, url).href;
+    this.resumption.follow(response.headers);
     return response.text();
   }
 
   /** @returns {Record<string, string>} */
-  #headers() {
+  get #authorization() {
     return this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
   }
 
-  /** @type {(signal: AbortSignal) => Promise<void>} */
-  #opened(signal) {
-    return new Promise((resolve, reject) => {
-      this.#channel.onopen = () => resolve();
-      this.#timers.push(setTimeout(() => reject(new Disconnection(NO_ROUTE)), OPEN_TIMEOUT_MS));
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      this.ended.then(reject);
-    });
+  #opened() {
+    this.health.become("alive");
+    this.#timers.push(setInterval(() => this.#beat(), HEARTBEAT_MS));
+  }
+
+  /** One that was answered is the one that the edge counts on, so it may still open while another one is tried. */
+  #missOpening() {
+    if (this.health.state !== "opening") return;
+    if (this.#isResumed) this.health.become("silent", new Disconnection(NO_ROUTE));
+    else this.#end(NO_ROUTE);
+  }
+
+  /** @type {(event: any, onEvent: (event: any) => void) => void} */
+  #receive(event, onEvent) {
+    if (this.resumption.admit(event)) onEvent(event);
   }
 
   #followState() {
-    const state = this.#connection.connectionState;
-    if (state === "failed") this.#end(new Disconnection("The connection broke."));
-    if (state === "disconnected") this.#timers.push(setTimeout(() => this.#giveUp(), DISCONNECTED_GRACE_MS));
-  }
-
-  #giveUp() {
-    if (this.#connection.connectionState !== "connected") this.#end(new Disconnection("The connection broke."));
+    if (this.#connection.connectionState === "failed") this.#end("The connection broke.");
   }
 
   async #beat() {
-    const count = arrivals(await this.statistics());
-    this.#silentBeats = count === this.#arrivals ? this.#silentBeats + 1 : 0;
-    this.#arrivals = count;
-    if (this.#silentBeats >= SILENT_HEARTBEATS) this.#end(new Disconnection("Nothing arrives any more."));
+    const isAlive = this.#pulse.feed(arrivals(await this.statistics()), Date.now() / 1000);
+    if (isAlive) this.health.become("alive");
+    else this.health.become("silent", new Disconnection(SILENCE));
   }
+
+  /** @param {string} reason */
+  #end(reason) {
+    this.#timers.forEach(clearInterval);
+    this.health.become("ended", new Disconnection(reason));
+  }
+}
+
+/**
+ * Asks the browser for the shortest receive delay that the network allows. Told nothing, browsers choose between
+ * delay and smoothness by themselves, and keep for a while what a bad moment made them add; in a conversation every
+ * reply is waited for, so delay costs more than a click.
+ *
+ * @param {RTCRtpReceiver} receiver
+ */
+function hasten(receiver) {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+  else if ("playoutDelayHint" in receiver) Object.assign(receiver, { playoutDelayHint: 0 }); // its older name
 }
 
 /** @type {(response: Response) => Promise<Refusal>} */

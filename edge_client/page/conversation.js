@@ -1,6 +1,7 @@
 /**
  * What is said between the page and the server, whatever carries it: the state the views show, and the requests that
- * follow from events. It outlives connections: after a reconnection the server is told again what was said.
+ * follow from events. It outlives connections: while there is none, requests are kept until the session goes on; where
+ * the session is gone, the next one is told again what was said.
  */
 
 import { isSettled, NO_CAPTIONS, noticeEvent, reduceCaptions } from "./captions.js";
@@ -10,9 +11,17 @@ import * as requests from "./requests.js";
 import { EMPTY_LEDGER, reduceTurns } from "./turns.js";
 
 const REMEMBERED_CAPTIONS = 20;
+const MOST_HELD_REQUESTS = 50; // nobody presses that many buttons while a page says that it is reconnecting
 const UNANSWERED = "Antiphon could not answer this. Try again.";
 
 /**
+ * @typedef {object} Typed
+ * @property {string} id  of the item
+ * @property {string} text
+ * @property {boolean} isRepeated  an earlier session ended over it, and another one may too: it is not tried for ever
+ *
+ * @typedef {Typed & {eventId: string, isHeard: boolean}} Asked  sent, and no response has begun; the server has the item
+ *
  * @typedef {object} ConversationParts
  * @property {(request: requests.Request) => void} send
  * @property {() => void} onChange
@@ -26,8 +35,11 @@ export class Conversation {
   trouble = /** @type {string | null} */ (null);
   #pushToTalk = false;
   #isReady = false;
-  #typed = /** @type {{id: string, text: string}[]} */ ([]); // not sent yet
-  #asked = /** @type {string | null} */ (null); // the id of a response.create that was not answered yet
+  #typed = /** @type {Typed[]} */ ([]); // not sent yet
+  #asked = /** @type {Asked | null} */ (null);
+  #isSpeechOnItsWay = false; // push to talk: the end of speech was sent, and nothing tells yet that it has arrived
+  #isInDoubt = false; // requests may have been lost with a connection; the server was asked something to find out
+  #held = /** @type {requests.Request[] | null} */ (null); // while there may be nobody to hear them
   #send;
   #onChange;
 
@@ -43,7 +55,7 @@ export class Conversation {
 
   set pushToTalk(pushToTalk) {
     this.#pushToTalk = pushToTalk;
-    if (this.#isReady) this.#send(requests.updateSession({ pushToTalk }));
+    if (this.#isReady) this.#ask(requests.updateSession({ pushToTalk }));
   }
 
   /** A new call begins with an empty page. */
@@ -52,13 +64,37 @@ export class Conversation {
     this.ledger = EMPTY_LEDGER;
     this.trouble = null;
     this.#typed = [];
+    this.#asked = null;
     this.disconnected();
   }
 
+  /** The session is over. What was typed and not answered is asked again in the next one. */
   disconnected() {
-    this.#isReady = false;
+    if (this.#asked && !this.#asked.isRepeated) this.#typed.unshift({ ...this.#asked, isRepeated: true });
     this.#asked = null;
+    this.#isReady = this.#isSpeechOnItsWay = this.#isInDoubt = false;
+    this.#held = null;
     this.phase = FIRST_PHASE;
+    this.#onChange();
+  }
+
+  /** There may be nobody to hear a request just now. */
+  hold() {
+    this.#held ??= [];
+  }
+
+  /**
+   * The session goes on.
+   *
+   * @param {{overAnother: boolean}} connection  another one than before: what was under way in the old one may be lost
+   */
+  goOn({ overAnother }) {
+    const held = this.#held ?? [];
+    this.#held = null;
+    this.#isInDoubt = overAnother && (this.#asked !== null || this.#isSpeechOnItsWay);
+    if (this.#isInDoubt) this.#send(requests.updateSession({ pushToTalk: this.#pushToTalk }));
+    for (const request of held) this.#send(request);
+    this.#sendTyped();
     this.#onChange();
   }
 
@@ -79,7 +115,7 @@ export class Conversation {
    */
   type(text) {
     const id = newId("item");
-    this.#typed.push({ id, text });
+    this.#typed.push({ id, text, isRepeated: false });
     this.interrupt();
     const item = { type: "message", role: "user", id, content: [{ type: "input_text", text }] };
     this.receive({ type: "conversation.item.added", item });
@@ -87,34 +123,62 @@ export class Conversation {
 
   /** Stops the reply, in the making and in the loudspeaker. */
   interrupt() {
-    if (this.phase.responding) this.#send(requests.cancelResponse());
-    if (this.phase.responding || this.phase.name === "speaking") this.#send(requests.clearPlayout());
+    if (this.phase.responding) this.#ask(requests.cancelResponse());
+    if (this.phase.responding || this.phase.name === "speaking") this.#ask(requests.clearPlayout());
   }
 
   /** Push to talk: the button goes down. */
   beginSpeech() {
     this.interrupt();
-    this.#send(requests.clearInput());
+    this.#ask(requests.clearInput());
   }
 
   /** Push to talk: the button was touched, but not to speak. */
   dropSpeech() {
-    this.#send(requests.clearInput());
+    this.#ask(requests.clearInput());
   }
 
   /** Push to talk: the button is let go. */
   endSpeech() {
-    this.#send(requests.commitInput());
-    this.#send(requests.createResponse());
+    this.#isSpeechOnItsWay = this.#held === null;
+    this.#ask(requests.commitInput());
+    this.#ask(requests.createResponse());
+  }
+
+  /** @param {requests.Request} request  sent now, or when there is somebody to hear it */
+  #ask(request) {
+    if (this.#held === null) this.#send(request);
+    else if (this.#held.length < MOST_HELD_REQUESTS) this.#held.push(request);
   }
 
   /** @param {any} event */
   #follow(event) {
     if (event.type === "session.created") this.#greet();
-    if (event.type === "conversation.item.truncated") this.#send(requests.retrieveItem(event.item_id));
-    if (event.type === "response.created") this.trouble = this.#asked = null;
-    if (event.type === "error" && event.error.event_id === this.#asked) this.#asked = null;
+    if (event.type === "session.updated") this.#clearDoubt();
+    if (event.type === "conversation.item.truncated") this.#ask(requests.retrieveItem(event.item_id));
+    this.#followRequests(event);
+    if (event.type === "response.created") this.trouble = null;
     this.trouble = wordsOfTrouble(event) ?? this.trouble;
+  }
+
+  /** What became of the requests that were sent. @param {any} event */
+  #followRequests(event) {
+    const asked = this.#asked;
+    if (event.type === "input_audio_buffer.committed" || event.type === "error") this.#isSpeechOnItsWay = false;
+    if (asked && event.type === "conversation.item.added" && event.item.id === asked.id) asked.isHeard = true;
+    if (event.type === "response.created") this.#asked = null;
+    if (event.type === "error" && event.error.event_id === asked?.eventId) this.#asked = null;
+  }
+
+  /**
+   * Events keep their order, so whatever had arrived before the connection broke has been told by now. What has not
+   * arrived is sent again.
+   */
+  #clearDoubt() {
+    if (!this.#isInDoubt) return;
+    this.#isInDoubt = false;
+    if (this.#isSpeechOnItsWay) this.endSpeech();
+    if (this.#asked) this.#askFor(this.#asked);
   }
 
   #greet() {
@@ -123,7 +187,7 @@ export class Conversation {
     this.#isReady = true;
   }
 
-  /** A new connection is a new session: the server has forgotten what the captions still show. */
+  /** A new session knows nothing of what the captions still show. */
   #remind() {
     const unsent = new Set(this.#typed.map(({ id }) => id));
     const said = this.captions.filter((caption) => isSettled(caption) && !unsent.has(caption.id));
@@ -137,12 +201,16 @@ export class Conversation {
 
   /** One at a time: a session gives one response at a time, and refuses to be asked for a second. */
   #sendTyped() {
-    if (!this.#isReady || this.#asked || this.phase.responding) return;
+    if (!this.#isReady || this.#held || this.#asked || this.phase.responding) return;
     const next = this.#typed.shift();
-    if (!next) return;
-    this.#asked = newId("event");
-    this.#send(requests.typedMessage(next.id, next.text));
-    this.#send({ ...requests.createResponse(), event_id: this.#asked });
+    if (next) this.#askFor({ ...next, eventId: newId("event"), isHeard: false });
+  }
+
+  /** @param {Asked} asked */
+  #askFor(asked) {
+    this.#asked = asked;
+    if (!asked.isHeard) this.#send(requests.typedMessage(asked.id, asked.text));
+    this.#send({ ...requests.createResponse(), event_id: asked.eventId });
   }
 }
 

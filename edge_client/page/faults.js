@@ -27,7 +27,8 @@ export class Refusal extends Error {
 export class Disconnection extends Error {}
 
 /** @type {Record<string, string>} */
-const MICROPHONE_FAULTS = {
+const BROWSER_FAULTS = {
+  TimeoutError: "Antiphon does not answer.",
   NotAllowedError: "The microphone is blocked. Allow it for this page in the browser, or type below.",
   NotFoundError: "No microphone was found. Plug one in, or type below.",
   NotReadableError: "Another program holds the microphone. Close it, or choose another microphone.",
@@ -41,7 +42,7 @@ const HARMLESS_CODES = new Set(["response_cancel_not_active", "input_audio_buffe
 export function inPlainWords(fault) {
   if (fault instanceof Refusal) return refusalInPlainWords(fault);
   if (fault instanceof Disconnection) return fault.message;
-  if (fault instanceof DOMException && fault.name in MICROPHONE_FAULTS) return MICROPHONE_FAULTS[fault.name];
+  if (fault instanceof DOMException && fault.name in BROWSER_FAULTS) return BROWSER_FAULTS[fault.name];
   if (fault instanceof TypeError) return "Antiphon cannot be reached. Is it running?";
   return fault instanceof Error ? fault.message : String(fault);
 }

@@ -15,18 +15,15 @@ export class Figures {
     this.#list = list;
   }
 
-  /**
-   * @param {Statistics} statistics
-   * @param {number} outputMs
-   */
-  show(statistics, outputMs) {
+  /** @param {Statistics} statistics  of the last second */
+  show(statistics) {
     /** @type {Figure[]} */
     const figures = [
       ["Round trip", statistics.roundTripMs, "ms"],
       ["Jitter buffer", statistics.jitterBufferMs, "ms"],
-      ["Concealed sound", statistics.concealedPercent, "%"],
+      ["Concealed sound", statistics.concealedMs, "ms/s"],
       ["Packets lost", statistics.packetsLost, ""],
-      ["Output, after what is measured", outputMs, "ms"],
+      ["Output, after what is measured", statistics.outputMs, "ms"],
       ["Codec", statistics.codec, ""],
     ];
     this.#list.replaceChildren(...figures.flatMap(figureElements));

@@ -1,15 +1,24 @@
 /**
- * Keeps a call up until it is hung up: dials, waits for the end of the call, and dials again after growing pauses.
+ * Keeps a call up until it is hung up. A connection that falls silent is doubted at once: another one is tried, which
+ * goes on with the same session, while the old one may still come back to life. Where the session is gone too, a new
+ * call is dialled after growing pauses.
  *
- * @typedef {{ended: Promise<Error>, close: () => void}} LineCall
+ * @typedef {object} LineCall
+ * @property {import("./health.js").Health} health
+ * @property {boolean} isResumable  another connection may go on with its session
+ * @property {() => void} doubt  there is a reason to doubt that it still carries anything
+ * @property {() => void} hangUp  ends the session
+ * @property {() => void} close  ends the connection
+ *
+ * @typedef {"called" | "resumed" | "revived"} Reached  a new session; the same over another connection; the same call
  * `fault`: why the last attempt or call ended, null before the first.
  *
  * @typedef {{name: "idle"}
  *   | {name: "failed", fault: unknown}
  *   | {name: "connecting", attempt: number, fault: unknown}
- *   | {name: "live", again: boolean}
+ *   | {name: "live", reached: Reached}
+ *   | {name: "reconnecting", fault: unknown}
  *   | {name: "waiting", attempt: number, delaySec: number, fault: unknown}} LineState
- * @typedef {(signal: AbortSignal) => Promise<LineCall>} Dial  leaves nothing behind when the signal fires
  * @typedef {(delaySec: number, signal: AbortSignal) => Promise<void>} Pause
  */
 
@@ -17,17 +26,21 @@ import { Refusal } from "./faults.js";
 
 const FIRST_PAUSE_SEC = 0.5;
 const LONGEST_PAUSE_SEC = 10;
+const LONGEST_RESUME_PAUSE_SEC = 3; // the edge keeps a session for a minute, and somebody is in the middle of it
 const STEADY_SEC = 10; // a call that lasted this long starts the count of attempts anew
 
 /**
  * @param {number} attempt  0 for the first pause
  * @param {number} chance  in [0, 1); spreads the callers of a server that comes back
  */
-export function backOffSec(attempt, chance) {
-  return Math.min(LONGEST_PAUSE_SEC, FIRST_PAUSE_SEC * 2 ** attempt) * (0.8 + 0.4 * chance);
+export function backOffSec(attempt, chance, longestSec = LONGEST_PAUSE_SEC) {
+  return Math.min(longestSec, FIRST_PAUSE_SEC * 2 ** attempt) * (0.8 + 0.4 * chance);
 }
 
+/** @template {LineCall} Call */
 export class Line {
+  /** The call in use, or the one whose session another connection is to go on with. */
+  call = /** @type {Call | null} */ (null);
   #dial;
   #pause;
   #report;
@@ -37,7 +50,8 @@ export class Line {
 
   /**
    * @param {object} parts
-   * @param {Dial} parts.dial
+   * @param {(signal: AbortSignal, old: Call | null) => Promise<Call>} parts.dial  resolves when the offer was answered;
+   * goes on with the session of `old`; leaves nothing behind when the signal fires
    * @param {(state: LineState) => void} parts.report
    * @param {Pause} [parts.pause]  returns early when the signal fires
    * @param {() => number} [parts.now]  seconds
@@ -49,15 +63,19 @@ export class Line {
     this.#now = now;
   }
 
+  /** Whether there is a call, or the next one is on its way. */
   get isOpen() {
     return this.#hangUp !== null;
   }
 
-  /** Resolves when the line is down for good: hung up, or refused in a way that no second attempt cures. */
+  /** Dials, and resolves when the line is hung up or nothing can be done about a fault. */
   async pickUp() {
     if (this.#hangUp) return;
     this.#hangUp = new AbortController();
+    this.#skipPause = new AbortController();
     const last = await this.#keepUp(this.#hangUp.signal);
+    this.call?.hangUp();
+    this.call = null;
     this.#hangUp = null;
     this.#report(last);
   }
@@ -67,8 +85,9 @@ export class Line {
     this.#skipPause.abort();
   }
 
-  /** Dial now if the line is waiting to dial again. */
+  /** The network may be another one: look whether the call is still there, or dial now instead of later. */
   hurry() {
+    this.call?.doubt();
     this.#skipPause.abort();
   }
 
@@ -76,41 +95,117 @@ export class Line {
   async #keepUp(signal) {
     let attempt = 0;
     let fault = /** @type {unknown} */ (null);
-    for (let again = false; !signal.aborted; again = true) {
-      this.#report({ name: "connecting", attempt, fault });
-      const end = await this.#oneCall(signal, again);
+    while (!signal.aborted) {
+      const since = await this.#reach(attempt, fault, signal).catch((caught) => void (fault = caught));
+      if (since !== undefined) {
+        fault = await this.#interruption(signal);
+        if (this.#now() - since >= STEADY_SEC) attempt = 0;
+      }
       if (signal.aborted) break;
-      fault = end.fault;
       if (fault instanceof Refusal && fault.isFinal) return { name: "failed", fault };
-      if (end.lastedSec >= STEADY_SEC) attempt = 0;
-      await this.#waitToDial(attempt++, fault, signal);
+      await this.#beforeNext(attempt++, fault, signal);
     }
     return { name: "idle" };
   }
 
-  /** @type {(signal: AbortSignal, again: boolean) => Promise<{fault: unknown, lastedSec: number}>} */
-  async #oneCall(signal, again) {
-    let since = this.#now();
+  /**
+   * Gets a call up, in whatever way, and resolves with the time from which it is.
+   *
+   * @type {(attempt: number, fault: unknown, signal: AbortSignal) => Promise<number>}
+   */
+  async #reach(attempt, fault, signal) {
+    this.#report(this.call ? { name: "reconnecting", fault } : { name: "connecting", attempt, fault });
     try {
-      const call = await Promise.race([this.#dial(signal), givenUp(signal)]);
-      since = this.#now();
-      this.#report({ name: "live", again });
-      const fault = await Promise.race([call.ended, aborted(signal)]);
-      call.close();
-      return { fault, lastedSec: this.#now() - since };
-    } catch (fault) {
-      return { fault, lastedSec: 0 };
+      const reached = await this.#connect(signal);
+      this.#skipPause = new AbortController();
+      this.#report({ name: "live", reached });
+      return this.#now();
+    } catch (caught) {
+      if (!this.call || !isGone(caught)) throw caught;
+      this.#drop();
+      return this.#reach(attempt, null, signal); // the session is over: a new call, as if there had been none
     }
   }
 
-  /** @type {(attempt: number, fault: unknown, signal: AbortSignal) => Promise<void>} */
-  async #waitToDial(attempt, fault, signal) {
-    const asked = fault instanceof Refusal ? fault.retryAfterSec : null;
-    const delaySec = asked ?? backOffSec(attempt, Math.random());
-    this.#report({ name: "waiting", attempt: attempt + 1, delaySec, fault });
-    this.#skipPause = new AbortController();
-    if (!signal.aborted) await this.#pause(delaySec, this.#skipPause.signal);
+  /** @type {(signal: AbortSignal) => Promise<Reached>} */
+  async #connect(signal) {
+    const old = this.call;
+    if (old?.health.state !== "alive") await this.#raceForCall(old, signal);
+    const call = /** @type {Call} */ (this.call);
+    const state = await Promise.race([call.health.until("alive", "silent", "ended"), givenUp(signal)]);
+    if (state !== "alive") throw this.#lapse();
+    if (call === old) return "revived";
+    return old ? "resumed" : "called";
   }
+
+  /**
+   * From the answer on, the new connection is the one that the edge speaks on; until then the old one may win.
+   *
+   * @type {(old: Call | null, signal: AbortSignal) => Promise<void>}
+   */
+  async #raceForCall(old, signal) {
+    const attempt = new AbortController();
+    const dialled = this.#dial(AbortSignal.any([signal, attempt.signal]), old);
+    try {
+      const winner = await Promise.race([dialled, revived(old), givenUp(signal)]);
+      if (winner !== old) old?.close();
+      this.call = winner;
+    } finally {
+      attempt.abort();
+      dialled.then((call) => call !== this.call && call.close()).catch(() => {});
+    }
+  }
+
+  /** @type {(signal: AbortSignal) => Promise<unknown>} */
+  async #interruption(signal) {
+    const call = /** @type {Call} */ (this.call);
+    await Promise.race([call.health.until("silent", "ended"), aborted(signal)]);
+    return signal.aborted ? null : this.#lapse();
+  }
+
+  /** The call has failed, and is kept only if its session may go on. Returns what happened to it. */
+  #lapse() {
+    const call = /** @type {Call} */ (this.call);
+    const fault = call.health.fault;
+    if (!call.isResumable) this.#drop();
+    return fault;
+  }
+
+  #drop() {
+    this.call?.close();
+    this.call = null;
+  }
+
+  /** @type {(attempt: number, fault: unknown, signal: AbortSignal) => Promise<void>} */
+  async #beforeNext(attempt, fault, signal) {
+    const call = this.call;
+    const asked = fault instanceof Refusal ? fault.retryAfterSec : null;
+    if (call && attempt === 0 && !asked) return; // a call that was steady is looked for at once
+    const longestSec = call ? LONGEST_RESUME_PAUSE_SEC : LONGEST_PAUSE_SEC;
+    const delaySec = asked ?? backOffSec(Math.max(0, call ? attempt - 1 : attempt), Math.random(), longestSec);
+    this.#report(call ? { name: "reconnecting", fault } : { name: "waiting", attempt: attempt + 1, delaySec, fault });
+    if (!signal.aborted) await Promise.race([this.#pause(delaySec, this.#skipPause.signal), revived(call)]);
+    this.#skipPause.abort();
+    this.#skipPause = new AbortController();
+  }
+}
+
+/** The edge does not know the session any more. */
+function isGone(/** @type {unknown} */ fault) {
+  return fault instanceof Refusal && fault.status === 404;
+}
+
+/**
+ * Resolves with the call when it has come back to life, which not every call does.
+ *
+ * @template {LineCall} Call
+ * @param {Call | null} call
+ * @returns {Promise<Call>}
+ */
+async function revived(call) {
+  if (!call) return new Promise(() => {});
+  await call.health.until("alive");
+  return call;
 }
 
 /** @type {(signal: AbortSignal) => Promise<void>} */
@@ -130,6 +225,7 @@ async function givenUp(signal) {
 /** @type {Pause} */
 function sleep(delaySec, signal) {
   return new Promise((resolve) => {
+    if (signal.aborted) resolve();
     const timer = setTimeout(resolve, delaySec * 1000);
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
   });

@@ -29,10 +29,10 @@ export class Sound {
     return this.#context?.currentTime ?? 0;
   }
 
-  /** What the output adds after the reply was measured, as far as the browser knows. */
+  /** What the way to the loudspeaker takes, as far as the browser knows; the reply's own <audio> has a like buffer. */
   get outputMs() {
-    const { baseLatency = 0, outputLatency = 0 } = this.#context ?? {};
-    return (baseLatency + outputLatency) * 1000;
+    const { outputLatency } = this.#context ?? {};
+    return outputLatency === undefined ? null : outputLatency * 1000;
   }
 
   /** Must first be called from a user's gesture: browsers keep the sound off until then. */
@@ -76,6 +76,8 @@ export class Sound {
   }
 
   async #build() {
+    // The shortest buffers that do not stutter. Shorter ones can be asked for by number, but the reply is not heard
+    // through this context, so they would cost wake-ups and make `outputLatency` untrue of what is heard.
     const context = new AudioContext({ latencyHint: "interactive" });
     this.#context = context;
     await context.audioWorklet.addModule(new URL("./ear.js", import.meta.url));

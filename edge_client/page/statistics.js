@@ -2,24 +2,65 @@
  * The few figures of a WebRTC statistics report that explain what a caller hears. Pure.
  *
  * @typedef {Iterable<[string, any]>} Report  an RTCStatsReport, or a Map in tests
- * @typedef {object} Statistics
+ *
+ * @typedef {object} Counters  what a report counts since its connection began, null where the browser does not count it
+ * @property {number | null} packets
+ * @property {number | null} packetsLost
+ * @property {number | null} samples
+ * @property {number | null} seconds  of sound
+ * @property {number | null} concealedSamples
+ * @property {number | null} jitterBufferSec  summed over all samples that left the jitter buffer
+ * @property {number | null} jitterBufferSamples
+ * @property {number | null} outputSec  the delay between there and the loudspeaker, summed over all samples
+ * @property {number | null} outputSamples
+ * @property {number | null} roundTripMs  no counter: what was measured last
+ * @property {string | null} codec
+ *
+ * @typedef {object} Statistics  of the time between two reports
  * @property {number | null} jitterBufferMs  mean time in the jitter buffer
- * @property {number | null} concealedPercent  of the samples heard, those that were made up
+ * @property {number | null} concealedMs  sound that was made up because its packets were lost or late
  * @property {number | null} packetsLost
  * @property {number | null} roundTripMs
+ * @property {number | null} outputMs  mean time from the jitter buffer to the loudspeaker, as the browser estimates it
  * @property {string | null} codec
  */
 
-/** @type {(report: Report) => Statistics} */
-export function digest(report) {
+/** @type {(report: Report) => Counters} */
+export function counters(report) {
   const inbound = find(report, (entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
   const codec = find(report, (entry) => entry.type === "codec" && entry.id === inbound?.codecId);
+  const output = find(report, (entry) => entry.type === "media-playout" && entry.kind === "audio");
   return {
-    jitterBufferMs: scaled(inbound?.jitterBufferDelay, inbound?.jitterBufferEmittedCount, 1000),
-    concealedPercent: scaled(inbound?.concealedSamples, inbound?.totalSamplesReceived, 100),
+    packets: inbound?.packetsReceived ?? null,
     packetsLost: inbound?.packetsLost ?? null,
+    samples: inbound?.totalSamplesReceived ?? null,
+    seconds: inbound?.totalSamplesDuration ?? null,
+    concealedSamples: inbound?.concealedSamples ?? null,
+    jitterBufferSec: inbound?.jitterBufferDelay ?? null,
+    jitterBufferSamples: inbound?.jitterBufferEmittedCount ?? null,
+    outputSec: output?.totalPlayoutDelay ?? null,
+    outputSamples: output?.totalSamplesCount ?? null,
     roundTripMs: scaled(pairInUse(report)?.currentRoundTripTime, 1, 1000),
     codec: codec?.mimeType?.replace("audio/", "") ?? null,
+  };
+}
+
+/**
+ * What happened between two reports; of another connection than the earlier one, what happened since it began.
+ *
+ * @type {(earlier: Counters | null, later: Counters) => Statistics}
+ */
+export function between(earlier, later) {
+  const isSameConnection = earlier !== null && (later.packets ?? 0) >= (earlier.packets ?? 0);
+  const grown = (/** @type {Exclude<keyof Counters, "codec">} */ name) =>
+    later[name] === null ? null : later[name] - ((isSameConnection && earlier[name]) || 0);
+  return {
+    jitterBufferMs: scaled(grown("jitterBufferSec"), grown("jitterBufferSamples"), 1000),
+    concealedMs: scaled(grown("concealedSamples"), scaled(later.samples, later.seconds, 1), 1000),
+    packetsLost: grown("packetsLost"),
+    roundTripMs: later.roundTripMs,
+    outputMs: scaled(grown("outputSec"), grown("outputSamples"), 1000),
+    codec: later.codec,
   };
 }
 
@@ -54,7 +95,7 @@ function find(report, matches) {
   return undefined;
 }
 
-/** @type {(amount: number | undefined, count: number | undefined, scale: number) => number | null} */
+/** @type {(amount: number | null | undefined, count: number | null | undefined, scale: number) => number | null} */
 function scaled(amount, count, scale) {
-  return amount === undefined || !count ? null : (amount / count) * scale;
+  return amount === null || amount === undefined || !count ? null : (amount / count) * scale;
 }

@@ -5,10 +5,11 @@ import { Conversation } from "./conversation.js";
 import { Line } from "./line.js";
 import { tabMemory } from "./memory.js";
 import { Microphone } from "./microphone.js";
+import { Reception } from "./reception.js";
 import { Sound } from "./sound.js";
-import { digest } from "./statistics.js";
+import { between, counters } from "./statistics.js";
 import { Stopwatch } from "./stopwatch.js";
-import { v2vEvent } from "./turns.js";
+import { receptionEvent, v2vEvent } from "./turns.js";
 
 /**
  * @typedef {import("./line.js").LineState} LineState
@@ -31,8 +32,8 @@ const SPEECH_TAIL_MS = 150; // the last syllable is still on its way when the bu
 const SHORTEST_SPEECH_MS = 250; // holding the button for less says nothing
 
 export class Telephone {
-  #call = /** @type {Call | null} */ (null);
   #stopwatch = new Stopwatch();
+  #lastCounters = /** @type {import("./statistics.js").Counters | null} */ (null);
   #isMuted = false;
   #isHeld = false;
   #heldSinceMs = 0;
@@ -46,10 +47,18 @@ export class Telephone {
     this.lineState = /** @type {LineState} */ ({ name: "idle" });
     this.sound = new Sound(parts.audio, (side, report) => this.#hear(side, report));
     this.microphone = new Microphone(() => this.changeMicrophone());
-    this.line = new Line({ dial: (signal) => this.#dial(signal), report: (state) => this.#follow(state) });
+    /** @type {Line<Call>} */
+    this.line = new Line({
+      dial: (signal, old) => this.#dial(signal, old),
+      report: (state) => this.#follow(state),
+    });
     this.conversation = new Conversation({
-      send: (request) => this.#call?.send(request),
+      send: (request) => this.line.call?.send(request),
       onChange: parts.onChange,
+    });
+    this.reception = new Reception({
+      count: () => this.#count(),
+      onReply: (responseId, statistics) => this.conversation.receive(receptionEvent(responseId, this.#inFull(statistics))),
     });
   }
 
@@ -98,9 +107,10 @@ export class Telephone {
     this.line.hangUp();
   }
 
-  /** The page is going away. */
+  /** The page is going away: what is to be said must be said now. */
   abandon() {
-    this.#call?.abandon();
+    this.line.call?.hangUp();
+    this.line.hangUp();
   }
 
   async toggleMute() {
@@ -137,12 +147,40 @@ export class Telephone {
   async changeMicrophone() {
     if (!this.line.isOpen) return;
     await this.#openMicrophone();
-    if (this.microphone.track) await this.#call?.replaceTrack(this.microphone.track);
+    await this.#sendMicrophone();
   }
 
-  /** @returns {Promise<import("./statistics.js").Statistics | null>} */
+  /**
+   * What happened since the last time.
+   *
+   * @returns {Promise<import("./statistics.js").Statistics | null>}
+   */
   async statistics() {
-    return this.#call && digest(await this.#call.statistics());
+    const earlier = this.#lastCounters;
+    this.#lastCounters = await this.#count();
+    return this.#lastCounters && this.#inFull(between(earlier, this.#lastCounters));
+  }
+
+  /** @returns {Promise<import("./statistics.js").Counters | null>} */
+  async #count() {
+    const { call } = this.line;
+    return call && counters(await call.statistics());
+  }
+
+  /**
+   * Not every browser counts what the output takes; the context's own figure is the next best.
+   *
+   * @param {import("./statistics.js").Statistics} statistics
+   */
+  #inFull(statistics) {
+    return { ...statistics, outputMs: statistics.outputMs ?? this.sound.outputMs };
+  }
+
+  /** The call may have been begun with another track. */
+  async #sendMicrophone() {
+    const { call } = this.line;
+    const { track } = this.microphone;
+    if (track && call && call.track !== track) await call.replaceTrack(track);
   }
 
   #beginSpeech() {
@@ -184,39 +222,56 @@ export class Telephone {
     this.#parts.onChange();
   }
 
-  /** @param {AbortSignal} signal */
-  async #dial(signal) {
+  /** @type {(signal: AbortSignal, old: Call | null) => Promise<Call>} */
+  async #dial(signal, old) {
     await this.sound.start();
     if (this.#wantsMicrophone && !this.microphone.track) await this.#openMicrophone();
-    if (signal.aborted) this.#rest();
+    if (signal.aborted && !this.line.isOpen) this.#rest();
     signal.throwIfAborted();
     const call = new Call({
       key: tabMemory.recall("key"),
       track: this.microphone.track ?? this.sound.silentTrack(),
+      resumption: old?.resumption,
       onStream: (stream) => this.sound.hearFar(stream),
-      onEvent: (event) => this.conversation.receive(event),
+      onEvent: (event) => this.#receive(event),
     });
-    this.#call = call; // events come before `connect` is through
-    await call.connect(new URL(CALLS_URL, document.baseURI), signal).catch((fault) => {
-      call.close();
-      throw fault;
-    });
+    await call.dial(new URL(CALLS_URL, document.baseURI), signal);
     return call;
+  }
+
+  /** @param {any} event */
+  #receive(event) {
+    this.conversation.receive(event);
+    this.reception.follow(event);
   }
 
   /** @param {LineState} state */
   #follow(state) {
     this.lineState = state;
-    if (state.name === "waiting") this.#lose();
+    if (state.name === "reconnecting") this.#wait();
+    if (state.name === "live" && state.reached !== "called") this.#goOn(state.reached);
+    if (state.name === "connecting" || state.name === "waiting") this.#lose();
     if (state.name === "idle" || state.name === "failed") this.#rest();
     this.#parts.onLine(state);
   }
 
-  /** The call is gone; the next one may come. */
+  /** The call may be gone, or come back. */
+  #wait() {
+    this.#stopwatch = new Stopwatch(); // a gap in the line is no voice-to-voice time
+    this.conversation.hold();
+  }
+
+  /** @param {"resumed" | "revived"} reached */
+  #goOn(reached) {
+    this.#sendMicrophone().catch(() => {}); // a call that is over by now takes none
+    this.conversation.goOn({ overAnother: reached === "resumed" });
+  }
+
+  /** The session is gone; the next one may come. */
   #lose() {
-    this.#call = null;
     this.#isHeld = false;
     this.#stopwatch = new Stopwatch();
+    this.#lastCounters = null;
     this.sound.forget("far");
     this.conversation.disconnected();
   }

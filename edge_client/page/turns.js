@@ -11,13 +11,14 @@
  * @property {{backend: string, reason: string} | null} placement
  * @property {string | null} endReason
  * @property {boolean} isDone
+ * @property {import("./statistics.js").Statistics | null} reception  how the reply came through, once it has ended
  *
  * @typedef {object} Ledger
  * @property {readonly Turn[]} turns
  * @property {boolean} speechCommitted  speech was committed and its response is still to come
  * @property {number | null} unclaimedV2vMs  measured before the event of its response arrived
  *
- * @typedef {"wait" | "edge" | "rest" | "phase"} RowKind
+ * @typedef {"wait" | "edge" | "rest" | "ear" | "phase"} RowKind
  * @typedef {object} Row
  * @property {string} name  as the edge calls it
  * @property {RowKind} kind
@@ -44,6 +45,8 @@ export function reduceTurns(ledger, event) {
       return closeTurn(ledger, event.response.id, event.antiphon?.turn ?? {});
     case "page.v2v":
       return claimV2v(ledger, event.ms);
+    case "page.reception":
+      return changeTurn(ledger, event.responseId, { reception: event.statistics });
     default:
       return ledger;
   }
@@ -51,6 +54,9 @@ export function reduceTurns(ledger, event) {
 
 /** @type {(ms: number) => {type: "page.v2v", ms: number}} */
 export const v2vEvent = (ms) => ({ type: "page.v2v", ms });
+
+/** @type {(responseId: string, statistics: import("./statistics.js").Statistics) => any} */
+export const receptionEvent = (responseId, statistics) => ({ type: "page.reception", responseId, statistics });
 
 /** @type {(ledger: Ledger, responseId: string) => Ledger} */
 function openTurn(ledger, responseId) {
@@ -64,6 +70,7 @@ function openTurn(ledger, responseId) {
     placement: null,
     endReason: null,
     isDone: false,
+    reception: null,
   };
   return { turns: [...ledger.turns, turn], speechCommitted: false, unclaimedV2vMs: null };
 }
@@ -118,7 +125,7 @@ export function isMeasured(turn) {
  * @type {(turn: Turn) => Row[]}
  */
 export function waterfallRows(turn) {
-  return [...headlineRows(turn), ...phaseRows(turn)];
+  return [...headlineRows(turn), ...earRows(turn), ...phaseRows(turn)];
 }
 
 /** @type {(turn: Turn) => Row[]} */
@@ -134,6 +141,27 @@ export function headlineRows({ timingsMs, v2vMs }) {
   add("endpoint_wait", "wait", timingsMs.endpoint_wait);
   add("ttfa", "edge", timingsMs.ttfa);
   if (v2vMs !== null) add(rows.length ? "network_playout" : "voice_to_voice", "rest", v2vMs - startMs);
+  return rows;
+}
+
+/**
+ * From what is measured to what is heard. The page measures where sound leaves the jitter buffer; the wait in there is
+ * a part of the voice-to-voice time, the way to the loudspeaker comes on top of it.
+ *
+ * @type {(turn: Turn) => Row[]}
+ */
+function earRows({ v2vMs, reception }) {
+  if (v2vMs === null || reception === null) return [];
+  const { jitterBufferMs, outputMs } = reception;
+  /** @type {Row[]} */
+  const rows = [];
+  if (jitterBufferMs !== null) {
+    rows.push({ name: "jitter_buffer", kind: "ear", startMs: v2vMs - jitterBufferMs, durationMs: jitterBufferMs });
+  }
+  if (outputMs !== null) {
+    rows.push({ name: "output", kind: "ear", startMs: v2vMs, durationMs: outputMs });
+    rows.push({ name: "heard", kind: "ear", startMs: 0, durationMs: v2vMs + outputMs });
+  }
   return rows;
 }
 

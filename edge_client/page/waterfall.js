@@ -14,6 +14,7 @@ import { headlineRows, isMeasured, medianMs, medianV2vMs, spanMs, waterfallRows 
  * @property {HTMLElement} title
  * @property {HTMLElement} placement
  * @property {HTMLTableSectionElement} rows
+ * @property {HTMLElement} reception
  * @property {HTMLOListElement} chooser
  */
 
@@ -23,6 +24,9 @@ const ROW_NAMES = {
   ttfa: "TTFA",
   network_playout: "Network, playout",
   voice_to_voice: "Voice to voice",
+  jitter_buffer: "in it: jitter buffer",
+  output: "after it: output",
+  heard: "Heard after",
   transcribe: "Transcribe",
   judge_text: "Judge the words",
   match: "Match a skill",
@@ -35,6 +39,9 @@ const ROW_MEANINGS = {
   endpoint_wait: "From your last sound until the edge decided that you had finished",
   ttfa: "Time to first audio: from that decision until the first sound left the edge",
   network_playout: "The rest of voice to voice: network, jitter buffers, playout",
+  jitter_buffer: "How long the browser kept the sound of this reply, to play it without gaps",
+  output: "What the browser says that the way to the loudspeaker takes, after what the page can measure",
+  heard: "Voice to voice and the output: when the sound reached your ear",
 };
 
 /** @type {Record<string, string>} */
@@ -80,9 +87,10 @@ export class Waterfall {
 
   /** @param {Turn} turn */
   #showTurn(turn) {
-    const { title, placement, rows } = this.#elements;
+    const { title, placement, rows, reception } = this.#elements;
     setText(title, `Turn ${this.#turns.indexOf(turn) + 1}`);
     setText(placement, describe(turn));
+    setText(reception, describeReception(turn));
     const scale = 100 / spanMs(turn);
     rows.replaceChildren(...waterfallRows(turn).map((row) => this.#row(row, scale)));
   }
@@ -128,6 +136,17 @@ function bar({ kind, startMs, durationMs }, scale) {
   element.style.setProperty("--start", `${Math.max(0, startMs) * scale}%`);
   element.style.setProperty("--length", `${Math.max(0, durationMs) * scale}%`);
   return element;
+}
+
+/** @type {(turn: Turn) => string} */
+function describeReception({ reception }) {
+  if (!reception) return "";
+  const parts = [
+    `${milliseconds(reception.concealedMs)} ms concealed`,
+    `${reception.packetsLost ?? "–"} packets lost`,
+    `round trip ${milliseconds(reception.roundTripMs)} ms`,
+  ];
+  return `In this reply: ${parts.join(", ")}`;
 }
 
 /** @type {(name: string) => string} */
