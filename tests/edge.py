@@ -44,14 +44,18 @@ class RunningEdge:
 
 @asynccontextmanager
 async def running_edge(
-    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, **settings: Any
+    backend: Backend | None = None,
+    *,
+    judge: ScriptedJudge | None = None,
+    address: tuple[str, int] = ("127.0.0.1", 0),
+    **settings: Any,
 ) -> AsyncIterator[RunningEdge]:
-    """An edge on a free port of loopback, real but for its models."""
+    """An edge, real but for its models; if nothing else is said, on a free port of loopback."""
     thread = ModelThread("loudness")
     hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
     edge = Edge(settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend()))
     ready = asyncio.Event()
-    with closing(thread), socket.create_server(("127.0.0.1", 0)) as listening:
+    with closing(thread), socket.create_server(address) as listening:
         config = uvicorn.Config(
             create_app(edge, on_ready=ready.set), log_config=None, timeout_graceful_shutdown=2, lifespan="on"
         )
@@ -60,7 +64,8 @@ async def running_edge(
             tasks.create_task(server.serve(sockets=[listening]))
             await ready.wait()
             try:
-                yield RunningEdge(f"http://127.0.0.1:{listening.getsockname()[1]}", edge)
+                host, port = listening.getsockname()
+                yield RunningEdge(f"http://{host}:{port}", edge)
             finally:
                 server.should_exit = True
 
