@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
 from contextlib import ExitStack
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -16,10 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from edge_client.caller.budget import BUDGETS, read_budget
+from edge_client.event_loop import run
 from edge_client.network.profile import PROFILES, find_profile
 from routing.errors import AntiphonError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from rich.console import Console
 
     from edge_client.caller.command import Output
@@ -100,6 +101,7 @@ def edge(
     engine: Annotated[
         Literal["device", "tone"] | None, typer.Option(help="What answers: this machine's models, or a tone at once.")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port and the calls.")] = None,
     config: ConfigFile = None,
 ) -> None:
     """Run the edge: the server that hears, decides and answers.
@@ -114,13 +116,15 @@ def edge(
 
       antiphon edge --engine tone
 
+      antiphon edge --workers 4
+
       ANTIPHON_API_KEYS=a-long-secret antiphon edge --host 0.0.0.0
     """
     from edge_client.settings import read_settings
 
-    settings = read_settings(config, environment=os.environ, host=host, port=port, engine=engine)  # faults show at once
+    given = {"host": host, "port": port, "engine": engine, "workers": workers}
+    settings = read_settings(config, environment=os.environ, **given)  # faults show at once
 
-    from edge_client.realtime.program import serve
     from edge_client.terminal import telling
 
     with ExitStack() as starting:
@@ -130,7 +134,18 @@ def edge(
             starting.close()
             _welcome(url, settings)
 
-        _run(serve(settings, progress=tell, ready=welcome))
+        run(_server(settings)(settings, progress=tell, ready=welcome))
+
+
+def _server(settings: EdgeSettings) -> Callable[..., Coroutine[Any, Any, None]]:
+    """One process that serves, or one that minds those that do: it loads no models itself."""
+    if settings.workers > 1:
+        from edge_client.realtime.supervisor import supervise
+
+        return supervise
+    from edge_client.realtime.program import serve
+
+    return serve
 
 
 def _welcome(url: str, settings: EdgeSettings) -> None:
@@ -196,9 +211,9 @@ def call(
     if microphone:
         from edge_client.soundcard import Devices, portaudio
 
-        _finish(_run(command.call_live(line, output, portaudio(Devices()))))
+        _finish(run(command.call_live(line, output, portaudio(Devices()))))
     questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
-    _finish(_run(command.call_with(line, questions, output, turns=turns)))
+    _finish(run(command.call_with(line, questions, output, turns=turns)))
 
 
 @app.command()
@@ -221,7 +236,7 @@ def bench(
 
     line = command.Line(url, key) if url else None
     questions = command.read_questions((), command.BENCH_QUESTIONS)
-    _finish(_run(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
+    _finish(run(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
 
 
 @app.command()
@@ -293,7 +308,7 @@ def probe(
         quiet_sec=quiet_sec,
     )
     questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
-    exceeded = _run(command.probe(plan, questions, _output(json_file=json_file), budgets))
+    exceeded = run(command.probe(plan, questions, _output(json_file=json_file), budgets))
     if exceeded:
         typer.echo(f"antiphon: over budget: {'; '.join(exceeded)}", err=True)
     _finish(not exceeded)
@@ -332,7 +347,7 @@ def talk(
     from edge_client.settings import read_settings
 
     settings = read_settings(config, environment=os.environ)
-    _run(conversation.talk(settings, open_stream, _console(), echo=not headphones))
+    run(conversation.talk(settings, open_stream, _console(), echo=not headphones))
 
 
 @app.command()
@@ -358,7 +373,7 @@ def demo(
     store = _pull()
     with telling(console) as tell:
         programme = demonstration.prepare(store, tell)
-    _finish(_run(demonstration.demo(programme, console, once=once, port=port)))
+    _finish(run(demonstration.demo(programme, console, once=once, port=port)))
 
 
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:
@@ -432,16 +447,6 @@ def _console(*, stderr: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH
     return console
-
-
-def _run[T](work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, or until Ctrl-C. uvloop takes less time for itself than the loop that Python brings."""
-    try:
-        import uvloop
-    except ImportError:  # there is none for Windows
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
 
 
 def _finish(succeeded: bool) -> None:

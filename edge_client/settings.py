@@ -48,7 +48,8 @@ class EdgeSettings(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
     api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
     allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
-    maximum_sessions: int = Field(default=16, ge=1)
+    maximum_sessions: int = Field(default=16, ge=1)  # of all workers together
+    workers: int = Field(default=1, ge=1, le=256)  # processes behind the one port, each with models of its own
     engine: Literal["device", "tone"] = "device"  # what answers: this machine's models, or a tone at once
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()
@@ -61,6 +62,14 @@ class EdgeSettings(BaseModel):
             raise ValueError(
                 f"expected a loopback host while there are no API keys, got {self.host!r}:"
                 " set ANTIPHON_API_KEYS, or use 127.0.0.1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_worker_has_a_place(self) -> Self:
+        if self.workers > self.maximum_sessions:
+            raise ValueError(
+                f"expected at most as many workers as sessions, {self.maximum_sessions}, got {self.workers}"
             )
         return self
 

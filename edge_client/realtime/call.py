@@ -104,7 +104,10 @@ class Call:
 
     async def _carry(self, line: _Line) -> _Line | None:
         """Serve one connection to its end; returns the next one, if there is any."""
-        ending = await line.peer.run()
+        try:
+            ending = await line.peer.run()
+        finally:
+            self._edge.media.ended(line.peer.statistics())
         if self._line is not line:  # the caller was faster than we
             return self._line
         logger.info("a connection of call %s ended: %s", self.id, ending)

@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from edge_client.conversation import new_id
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
+from edge_client.realtime.crew import Crew
 from edge_client.realtime.dialogue import Dialogue, Sound
 from edge_client.realtime.keys import KeyRing
 from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.realtime.statistics import MediaTotals
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
 from routing.errors import AtCapacity
@@ -19,19 +21,24 @@ from routing.turns import Backend
 
 
 class Edge:
-    """The parts that every session uses, and the number of sessions there may be."""
+    """The parts that every session uses, and the number of sessions there may be.
 
-    def __init__(self, *, settings: EdgeSettings, hearing: Hearing, backend: Backend) -> None:
+    One of several workers has a ``crew``, and of the settings' sessions its share.
+    """
+
+    def __init__(self, *, settings: EdgeSettings, hearing: Hearing, backend: Backend, crew: Crew | None = None) -> None:
         self.settings = settings
-        self.keys = KeyRing(settings.api_keys)
+        self.crew = crew
+        self.keys = KeyRing(settings.api_keys, signing_key=crew.signing_key if crew else None)
+        self.media = MediaTotals()
         self._hearing = hearing
         self._backend = backend
         self._sessions = 0
         self._absent: OrderedDict[object, Callable[[], None]] = OrderedDict()
 
     def new_id(self, prefix: str) -> str:
-        """An id by which others may ask for something of this edge: unguessable and unique."""
-        return new_id(prefix)
+        """An id by which others may ask for something of this edge: unguessable, unique, and naming its worker."""
+        return new_id(self.crew.mark(prefix) if self.crew else prefix)
 
     @property
     def sessions(self) -> int:
@@ -50,11 +57,16 @@ class Edge:
                 f"expected fewer than {self.settings.maximum_sessions} sessions, all places are taken",
                 retry_after_sec=5,
             )
-        self._sessions += 1
+        self._count(1)
         try:
             yield
         finally:
-            self._sessions -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._sessions += more
+        if self.crew:
+            self.crew.report(self._sessions)
 
     @contextmanager
     def absence(self, give_up: Callable[[], None]) -> Iterator[None]:

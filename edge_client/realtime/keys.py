@@ -1,7 +1,7 @@
 """Who may call: API keys of the operator, and short-lived client secrets for browsers.
 
 A client secret is ``ek_<claims>.<signature>``: it carries its expiry and session settings, signed with a key that
-this process made at the start, so nothing is stored and a restart ends all secrets.
+the program made at the start, so nothing is stored and a restart ends all secrets.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class ClientSecret:
 
 
 class KeyRing:
-    """Checks credentials. Without API keys everybody is let in: development mode."""
+    """Checks credentials. Without API keys everybody is let in: development mode.
 
-    def __init__(self, api_keys: Sequence[SecretStr]) -> None:
+    Key rings with the same ``signing_key`` accept each other's client secrets; by default each makes its own.
+    """
+
+    def __init__(self, api_keys: Sequence[SecretStr], *, signing_key: bytes | None = None) -> None:
         self._api_keys = [key.get_secret_value().encode() for key in api_keys]
-        self._signing_key = secrets.token_bytes(32)
+        self._signing_key = signing_key or secrets.token_bytes(32)
 
     def issue(self, session: Json, *, now: float, lifetime_sec: int) -> ClientSecret:
         """A secret that starts calls with ``session`` settings for ``lifetime_sec`` seconds."""

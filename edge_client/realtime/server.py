@@ -21,14 +21,19 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from edge_client.loop_lag import LoopLag, watch_loop
 from edge_client.realtime.body_limit import BodyLimit
 from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
 from edge_client.realtime.keys import Unauthorized
+from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.session_config import Json, SessionConfig, merged
+from edge_client.realtime.siblings import FORWARDED
 from edge_client.realtime.socket import serve_socket
+from edge_client.realtime.statistics import PATH as STATISTICS
+from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
 from edge_client.settings import EdgeSettings
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
@@ -41,9 +46,6 @@ MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
-RESUME = (
-    "Antiphon-Resume"  # header: the token of a call, given with its answer and wanted with the offer that resumes it
-)
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last server event that came before the connection broke
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
@@ -65,13 +67,18 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
         async with asyncio.TaskGroup() as tasks:
             app.state.calls = Calls(edge, tasks)
             reporting = tasks.create_task(_report_relay(edge.settings.peer))
+            watching = tasks.create_task(watch_loop(app.state.loop_lag))
             on_ready()
             yield
             reporting.cancel()
+            watching.cancel()
             app.state.calls.close()
 
     app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.edge = edge
+    app.state.loop_lag = LoopLag()
+    if edge.crew:
+        app.add_middleware(Pinning, crew=edge.crew)
     app.add_middleware(BodyLimit, maximum_bytes=MAXIMUM_BODY_BYTES, maximum_sec=MAXIMUM_BODY_SEC)
     _allow_origins(app, edge.settings)
     _answer_faults(app)
@@ -150,6 +157,11 @@ def _bearer(authorization: str | None) -> str | None:
     return credential.strip() if scheme.lower() == "bearer" else None
 
 
+def _demand_api_key(request: Request) -> None:
+    if not _edge(request).keys.is_api_key(_bearer(request.headers.get("authorization"))):
+        raise Unauthorized("expected a valid API key")
+
+
 type Admitted = Annotated[Json, Depends(_admitted)]
 
 
@@ -161,6 +173,7 @@ def _add_routes(app: FastAPI) -> None:
     app.post("/v1/realtime/client_secrets")(create_client_secret)
     app.websocket("/v1/realtime")(realtime_socket)
     app.get("/healthz")(healthy)
+    app.get(STATISTICS)(statistics)
     app.get("/")(page)
     app.mount("/page", _PageFiles(directory=PAGE, check_dir=False))
 
@@ -274,9 +287,8 @@ class SecretRequest(BaseModel):
 
 async def create_client_secret(request: Request, asked: SecretRequest) -> Json:
     """A short-lived key for a browser; only the operator's own keys may ask for one."""
+    _demand_api_key(request)
     keys = _edge(request).keys
-    if not keys.is_api_key(_bearer(request.headers.get("authorization"))):
-        raise Unauthorized("expected a valid API key")
     config = SessionConfig().updated(asked.session)
     secret = keys.issue(asked.session, now=time.time(), lifetime_sec=asked.expires_after.seconds)
     return {"value": secret.value, "expires_at": secret.expires_at, "session": config.wire()}
@@ -327,7 +339,34 @@ async def _deny(websocket: WebSocket, status_code: int, message: str) -> None:
 
 
 async def healthy(request: Request) -> Json:
-    return {"status": "ok", "sessions": _edge(request).sessions}
+    """Callers are taken. Of several workers one answers for all: those that are not ready take no connections."""
+    edge = _edge(request)
+    return {"status": "ok", "sessions": edge.crew.sessions() if edge.crew else edge.sessions}
+
+
+async def statistics(request: Request) -> Json:
+    """How the edge is doing, per worker and in all; only for the operator's own keys."""
+    _demand_api_key(request)
+    own, crew = _own_statistics(request), _edge(request).crew
+    if crew is None:
+        return edge_statistics([own])
+    return own if FORWARDED in request.headers else await ask_all(crew, own, _credentials(request))
+
+
+def _own_statistics(request: Request) -> Json:
+    edge, lag = _edge(request), request.app.state.loop_lag
+    running = [each for call in _calls(request) if (each := call.statistics())]
+    return worker_statistics(
+        worker=edge.crew.number if edge.crew else 0,
+        sessions=edge.sessions,
+        places=edge.settings.maximum_sessions,
+        lag=lag.statistics(),
+        media=edge.media.with_running(running),
+    )
+
+
+def _credentials(request: Request) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in request.headers.raw if name == b"authorization"]
 
 
 async def page(request: Request) -> Response:

@@ -1,0 +1,102 @@
+"""How an edge is doing, for whoever watches it: sessions, the loop's lag, and what became of the sound.
+
+Counts are added up, over calls and over workers, and never go back while a worker lives: what a connection had counted
+when it ended stays. Of times, the longest among the calls in progress is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Any
+
+from edge_client.loop_lag import LoopLagStatistics
+from edge_client.realtime.crew import Crew
+from edge_client.realtime.session_config import Json
+from routing.errors import BackendUnavailable
+
+ANSWER_SEC = 2.0  # a worker that takes longer is told as one that does not answer
+PATH = "/v1/statistics"
+
+type Tree = Mapping[str, Any]
+
+
+def added(one: Tree, other: Tree) -> Json:
+    """Two trees of figures as one: whole numbers are added up, of others the larger one stays."""
+    names = [*one, *(name for name in other if name not in one)]
+    return {name: _both(one.get(name), other.get(name)) for name in names}
+
+
+def _both(one: Any, other: Any) -> Any:
+    match one, other:
+        case None, either:
+            return either
+        case either, None:
+            return either
+        case Mapping(), Mapping():
+            return added(one, other)
+        case int(), int():
+            return one + other
+        case _:
+            return max(one, other)
+
+
+def counts(tree: Tree) -> Json:
+    """The whole numbers of a tree."""
+    parts = {name: counts(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
+    return {name: value for name, value in parts.items() if isinstance(value, int | dict)}
+
+
+class MediaTotals:
+    """What went over all connections of one worker."""
+
+    def __init__(self) -> None:
+        self._ended: Json = {"connections": 0}
+
+    def ended(self, statistics: Any) -> None:
+        """A connection is over; ``statistics`` is the dataclass with what it counted."""
+        self._ended = added(self._ended, counts(_tree(statistics)))
+
+    def with_running(self, running: Iterable[Any]) -> Json:
+        return reduce(added, map(_tree, running), self._ended)
+
+
+def _tree(statistics: Any) -> Json:
+    return {"connections": 1, **dataclasses.asdict(statistics)}
+
+
+def worker_statistics(*, worker: int, sessions: int, places: int, lag: LoopLagStatistics, media: Json) -> Json:
+    """What one worker tells of itself."""
+    return {"worker": worker, "sessions": sessions, "places": places, "loop_lag_ms": _lag_ms(lag), "media": media}
+
+
+def _lag_ms(lag: LoopLagStatistics) -> Json:
+    figures = {"p50": lag.p50_sec, "p99": lag.p99_sec, "max": lag.worst_sec}
+    return {name: round(seconds * 1000, 2) for name, seconds in figures.items()}
+
+
+def edge_statistics(workers: list[Json], *, silent: Iterable[int] = ()) -> Json:
+    """The whole edge from what its workers tell; of the lags the worst stays. ``silent`` ones did not answer."""
+    whole = reduce(added, workers, {"sessions": 0, "places": 0})
+    return {**whole, "worker": None, "workers": workers, "silent_workers": list(silent)}
+
+
+async def ask_all(crew: Crew, own: Json, headers: Iterable[tuple[bytes, bytes]]) -> Json:
+    """The whole edge. The others are asked with the caller's own ``headers``, and so let in like the caller."""
+    numbers = sorted(crew.siblings.numbers())
+    answers = await asyncio.gather(*(_ask(crew, number, list(headers)) for number in numbers))
+    told = [answer for answer in answers if answer is not None]
+    silent = [number for number, answer in zip(numbers, answers, strict=True) if answer is None]
+    return edge_statistics(sorted([own, *told], key=lambda each: int(each["worker"])), silent=silent)
+
+
+async def _ask(crew: Crew, worker: int, headers: list[tuple[bytes, bytes]]) -> Json | None:
+    try:
+        async with asyncio.timeout(ANSWER_SEC):
+            answer = await crew.siblings.ask(worker, "GET", PATH.encode(), headers=headers)
+    except (BackendUnavailable, TimeoutError):
+        return None
+    told: Json | None = answer.json() if answer.status_code == 200 else None
+    return told

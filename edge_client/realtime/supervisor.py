@@ -1,0 +1,184 @@
+"""Several workers behind one port: they are started, watched, started again where one dies, and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from edge_client.realtime.board import Board
+from edge_client.realtime.listening import address, bound_socket, listen
+from edge_client.realtime.orders import Orders
+from edge_client.realtime.worker_process import worker_process
+from edge_client.settings import EdgeSettings
+from routing.errors import AntiphonError, SettingsError
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FIRST_WAIT_SEC = 0.5
+LONGEST_WAIT_SEC = 30.0
+WELL_SEC = 60.0  # a worker that lived for so long died of something new
+
+type Tell = Callable[[str], None]
+
+
+async def supervise(settings: EdgeSettings, *, progress: Tell, ready: Tell) -> None:
+    """Run an edge of several workers until SIGINT or SIGTERM; ``ready`` is told the address once all take callers.
+
+    Raises:
+        ModelError: the models are not there.
+        SettingsError: the address cannot be used, or this system cannot share it.
+        BackendUnavailable: a worker could not be started.
+    """
+    if sys.platform == "win32":
+        raise SettingsError("expected one worker, got several: processes cannot share a port on this system")
+    workers, stop = settings.workers, asyncio.Event()
+    with _signals_set(stop), bound_socket(settings) as bound, _board_file(workers) as board_file, _folder() as folder:
+        orders = Orders(
+            number=0,
+            settings=settings,
+            signing_key=secrets.token_bytes(32),
+            folder=folder,
+            listening=bound.fileno(),
+            board=board_file,
+            log_level=logging.getLogger().level,
+        )
+
+        def open_to_all() -> None:
+            listen(settings, bound)
+            ready(address(settings, bound))
+
+        bound.setblocking(False)  # for all workers: one may find that another was quicker
+        with closing(Board(board_file, workers)) as board:
+            await _Supervisor(orders, board, progress=progress, open_to_all=open_to_all).run(stop)
+
+
+@contextmanager
+def _board_file(workers: int) -> Iterator[int]:
+    """Memory to share. It has no name, so nothing is left of it."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(Board.size(workers))
+        yield file.fileno()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """For the workers' private sockets; nobody else may enter."""
+    with tempfile.TemporaryDirectory(prefix="antiphon-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _signals_set(event: asyncio.Event) -> Iterator[None]:
+    """Signals set ``event``. After the block they have their usual effect, like those that one edge by itself gets."""
+    loop, caught = asyncio.get_running_loop(), list[signal.Signals]()
+
+    def catch(number: signal.Signals) -> None:
+        caught.append(number)
+        event.set()
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, catch, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        for number in dict.fromkeys(caught):
+            signal.raise_signal(number)
+
+
+class BackOff:
+    """How long to wait before a worker is started again: longer each time it dies young."""
+
+    def __init__(self) -> None:
+        self._wait_sec = FIRST_WAIT_SEC
+
+    def wait_sec(self, lived_sec: float) -> float:
+        if lived_sec >= WELL_SEC:
+            self._wait_sec = FIRST_WAIT_SEC
+        wait_sec = self._wait_sec
+        self._wait_sec = min(2 * wait_sec, LONGEST_WAIT_SEC)
+        return wait_sec
+
+
+class _Supervisor:
+    """Minds one process per worker. ``open_to_all`` is called once, when all of them are ready."""
+
+    def __init__(self, orders: Orders, board: Board, *, progress: Tell, open_to_all: Callable[[], None]) -> None:
+        self._orders = orders
+        self._board = board
+        self._progress = progress
+        self._open_to_all = open_to_all
+        self._open = asyncio.Event()
+        self._ready: set[int] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set.
+
+        Raises:
+            AntiphonError: a worker did not get ready at the start. Later ones are started again.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                minding = [tasks.create_task(self._mind(number)) for number in range(self._workers)]
+                await stop.wait()
+                for task in minding:
+                    task.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    @property
+    def _workers(self) -> int:
+        return self._orders.settings.workers
+
+    async def _mind(self, number: int) -> None:
+        """Have a worker of this number, whatever befalls it."""
+        back_off = BackOff()
+        while True:
+            began = time.monotonic()
+            death = await self._live(number)
+            self._board.clear(number)
+            wait_sec = back_off.wait_sec(time.monotonic() - began)
+            logger.error("worker %d %s; another one is started in %g s", number, death, wait_sec)
+            await asyncio.sleep(wait_sec)
+
+    async def _live(self, number: int) -> str:
+        """The life of one process; returns how it ended."""
+        try:
+            async with worker_process(self._orders.to(number)) as worker:
+                await worker.ready(partial(self._tell, number))
+                self._one_is_ready(number)
+                await self._open.wait()
+                worker.go()
+                return await worker.ended()
+        except AntiphonError as error:
+            if number not in self._ready:
+                raise
+            return f"could not be started: {error}"
+
+    def _tell(self, number: int, text: str) -> None:
+        """All load the same; it is enough to hear of one."""
+        if number == 0 and not self._open.is_set():
+            self._progress(text)
+
+    def _one_is_ready(self, number: int) -> None:
+        self._ready.add(number)
+        if self._open.is_set():
+            logger.warning("worker %d is back", number)
+            return
+        self._progress(f"{len(self._ready)} of {self._workers} workers are ready")
+        if len(self._ready) == self._workers:
+            self._open_to_all()
+            self._open.set()

@@ -1,0 +1,88 @@
+"""A worker as its supervisor sees it: a process, and the socket between the two."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready
+from routing.errors import BackendUnavailable
+
+STOP_SEC = 8.0  # for a worker to end by itself: its connections have five, its models some
+
+
+class WorkerProcess:
+    """Made by `worker_process`."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process, control: Control) -> None:
+        self.number = number
+        self._process = process
+        self._control = control
+
+    async def ready(self, progress: Callable[[str], None]) -> None:
+        """Return when the worker has loaded its models.
+
+        Raises:
+            AntiphonError: it cannot, and says why, or it died.
+        """
+        while True:
+            match await self._control.receive():
+                case Ready():
+                    return
+                case Progress(text):
+                    progress(text)
+                case Fault() as fault:
+                    raise fault.error()
+                case _:
+                    raise BackendUnavailable(f"worker {self.number} did not start: it {await self.ended()}")
+
+    def go(self) -> None:
+        """Let it take callers."""
+        self._control.send(Go())
+
+    async def ended(self) -> str:
+        """Return when it has ended by itself, and how."""
+        return _told(await self._process.wait())
+
+    async def stop(self) -> None:
+        """Let it end by itself, and end it where it takes too long."""
+        self._control.close()
+        try:
+            async with asyncio.timeout(STOP_SEC):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+def _told(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+@asynccontextmanager
+async def worker_process(orders: Orders) -> AsyncIterator[WorkerProcess]:
+    """Start a worker, and stop it on leaving."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_client.realtime.worker"),
+            stdin=theirs.fileno(),
+            pass_fds=(orders.listening, orders.board),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which then stops all in order
+        )
+    control = await Control.over(ours)
+    control.send(orders)
+    worker = WorkerProcess(orders.number, process, control)
+    try:
+        yield worker
+    finally:
+        await worker.stop()
