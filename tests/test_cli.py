@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from edge_client.audio import write_wav
 from edge_client.cli import app
+from edge_client.tone import ToneBackend
 from tests.edge import running_edge
 from tests.scripted import ScriptedBackend, say, tone
 
-COMMANDS = ("edge", "call", "bench", "talk", "demo", "models")
+COMMANDS = ("edge", "call", "bench", "probe", "talk", "demo", "models")
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +126,31 @@ def test_a_recording_that_is_none() -> None:
     assert "missing.wav" in fault("call", "--wav", "missing.wav")
 
 
+def test_a_budget_that_is_none_is_answered_with_those_that_are() -> None:
+    assert fault("probe", "--budget", "speed=3").startswith("expected a budget of v2v_p50, ")
+    assert fault("probe", "--budget", "misses=few") == "expected misses=NUMBER, 0 or more, got misses=few"
+
+
+def test_a_network_that_is_none() -> None:
+    assert "clean, lan, wifi, 4g, 3g, train, outage" in fault("probe", "--network", "pigeon")
+
+
+def test_only_some_servers_can_be_asked_for_a_silence() -> None:
+    message = fault("probe", "http://127.0.0.1:9/api/offer", "--silence-ms", "200")
+    assert "only an openai server" in message
+
+
+def test_the_help_of_the_probe_names_budgets_and_networks() -> None:
+    output = re.sub(r"[\s│]+", " ", run("probe", "--help").output)
+    assert all(name in output for name in ("v2v_p95", "misses", "starved_ms", "4g", "outage", "pipecat"))
+
+
+def test_nobody_to_probe(tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(0.3), 24_000)
+    message = fault("probe", "127.0.0.1:9", "--wav", str(tmp_path / "q.wav"))
+    assert message.startswith("nobody takes calls at http://127.0.0.1:9/v1/realtime/calls")
+
+
 def test_a_microphone_asks_no_recorded_questions() -> None:
     result = run("call", "--microphone", "--text", "hello")
     assert result.exit_code == 2
@@ -183,6 +209,49 @@ async def test_a_call_from_the_command_line(tmp_path: Path) -> None:
         "01-q-wav.wav",
         "02-q-wav.wav",
     ]
+
+
+@pytest.mark.slow
+async def test_a_probe_from_the_command_line_and_a_budget_that_it_exceeds(tmp_path: Path) -> None:
+    recording, report = tmp_path / "q.wav", tmp_path / "report.json"
+    await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
+    async with running_edge(ToneBackend()) as edge:
+        arguments = ("--wav", str(recording), "--turns", "2", "--network", "lan", "--json", str(report))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_client.cli", "probe", edge.url, *arguments),
+            *("--budget", "misses=0", "--budget", "v2v_p50=20", "--silence-ms", "200"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    assert process.returncode == 1, output.decode()
+    assert b"network: lan" in output
+    assert re.fullmatch(rb"antiphon: over budget: v2v_p50 is [\d.]+, 20 was allowed\n", errors)
+    told = json.loads(await asyncio.to_thread(report.read_text))
+    assert told["summary"]["answered"] == 2
+    assert len(told["breaches"]) == 1
+    assert told["conditions"]["dialect"] == "openai"
+
+
+@pytest.mark.slow
+async def test_ctrl_c_shows_what_a_probe_has_measured(tmp_path: Path) -> None:
+    recording = tmp_path / "q.wav"
+    await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
+    async with running_edge(ToneBackend()) as edge:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_client.cli", "probe", edge.url, "--wav", str(recording), "--turns", "50"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        lines = [await process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        rest = await process.stdout.read()
+        await process.wait()
+    assert process.returncode == 130
+    assert b"V2V" in lines[1]
+    assert b"Traceback" not in rest
+    assert b"answered 1" in rest
 
 
 @pytest.mark.slow

@@ -42,9 +42,9 @@ SETTLE_SEC = 1.0  # between connecting and the first question: some servers star
 BETWEEN_CALLS_SEC = 0.5  # for servers that take one call at a time, and notice its end a little later
 PACKET_SAMPLES = SPEECH_SAMPLE_RATE // 50
 
-# Every question begins somewhere else within the frames of packets and voice detectors: always at the same place, it
-# would measure one case of many.
-LONGEST_LEAD_SEC = 0.032
+# Every question begins somewhere else within the frames of packets, of voice detectors, and of servers that judge sound
+# in long pieces: always at the same place, it would measure one case of many.
+LONGEST_LEAD_SEC = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ class Probe:
                 self._note(call, await self._ask(caller, question))
 
     def _asked(self, call: _Call) -> Iterator[Question]:
-        """The questions of one call, each a little later than a frame's beginning."""
+        """The questions of one call, each after a silence of its own."""
         random = Random(f"{self._plan.seed} {call.number}")
         for question in islice(cycle(self._questions), self._plan.turns):
             lead = np.zeros(int(random.uniform(0, LONGEST_LEAD_SEC) * MICROPHONE_RATE), np.float32)
