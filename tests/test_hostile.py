@@ -6,13 +6,17 @@ import asyncio
 import json
 import logging
 import socket
-from contextlib import closing
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from aiortc import rtp
+from aiortc.rtp import RtpPacket
 from starlette.websockets import WebSocket, WebSocketState
 from websockets.asyncio.client import connect
 
@@ -27,11 +31,16 @@ from edge_client.realtime import program, server
 from edge_client.realtime.session_config import MAXIMUM_SESSION_BYTES, SessionConfig
 from edge_client.realtime.socket import MAXIMUM_CHARACTERS, MAXIMUM_EVENTS, Outbox, serve_socket
 from edge_client.settings import EdgeSettings, read_settings
+from edge_client.webrtc.gate import MOST_SENDERS
+from edge_client.webrtc.ice import LONGEST_QUEUE
+from edge_client.webrtc.peer import Peer
 from routing.errors import InvalidRequest, SettingsError
 from routing.turns import Tool
 from tests.edge import EdgeProcess, RunningEdge, running_edge
+from tests.peers import Caller as PeerCaller
 from tests.scripted import LoudnessDetector, ScriptedBackend, say
 from tests.test_realtime_socket import Client, connected
+from tests.test_webrtc_peer import answer, call
 
 type Json = dict[str, Any]
 
@@ -205,6 +214,97 @@ async def answered(client: Client) -> None:
     await client.send("conversation.item.create", item={"type": "function_call_output", "call_id": "x", "output": ""})
     await client.send("response.create")
     await client.event("response.done")
+
+
+# -- calls over WebRTC -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def answered_offer() -> AsyncIterator[Peer]:
+    """A call that was answered, and whose caller does nothing yet."""
+    async with PeerCaller() as caller:
+        peer = await answer(await caller.offer())
+        yield peer
+        await peer.close()
+
+
+def door(peer: Peer) -> int:
+    """The port that the answer names."""
+    port: int = peer._ice.sockets[0].local_candidate.port
+    return port
+
+
+STRANGE_DATAGRAMS = {
+    "noise": b"junk" * 250,
+    "handshake": b"\x16\xfe\xfd" + bytes(900),
+    "sound": b"\x80\x6f" + bytes(900),
+    "check": b"\x00\x01" + bytes(900),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", STRANGE_DATAGRAMS)
+async def test_what_strangers_send_before_the_handshake_is_not_kept(nothing_left_behind: None, kind: str) -> None:
+    async with answered_offer() as peer:
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            for _ in range(200):
+                for _ in range(50):
+                    stranger.sendto(STRANGE_DATAGRAMS[kind], ("127.0.0.1", door(peer)))
+                for _ in range(60):  # the loop takes one datagram at a time
+                    await asyncio.sleep(0)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peer.statistics().dropped_datagrams > 9000
+    assert after - before < 256 * 1024  # 10 000 of them are 10 MB
+
+
+@pytest.mark.slow
+async def test_a_message_without_an_end_costs_its_sender_the_call_and_nobody_else(nothing_left_behind: None) -> None:
+    async with call() as victim, call() as hostile:
+        await hostile.caller.opened()
+        assert hostile.caller.channel
+        association = hostile.caller.connection.sctp
+        assert association
+        association._remote_max_message_size = 0  # "any size", whatever the edge said
+        hostile.caller.channel.send("x" * 8_000_000)
+        assert await hostile.running == "closed"
+        heard = len(victim.notes.blocks)
+        await victim.notes.until(lambda: len(victim.notes.blocks) > heard + 10)
+        assert not victim.running.done()
+
+
+@pytest.mark.slow
+async def test_a_caller_who_is_a_thousand_senders_is_heard_as_a_few(nothing_left_behind: None) -> None:
+    async with call() as (caller, peer, notes, _, running):
+        await notes.until(lambda: len(notes.blocks) > 5)
+        handshake = caller.connection.getTransceivers()[0].sender.transport
+        for number in range(1000):
+            packet = RtpPacket(payload_type=96, ssrc=1_000_000 + number, payload=b"\xf8\xff\xfe")
+            await handshake._send_rtp(packet.serialize(rtp.HeaderExtensionsMap()))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        theirs = peer._transceiver.receiver.transport
+        assert len(theirs._rtp_router.ssrc_table) <= MOST_SENDERS + LONGEST_QUEUE
+        heard = len(notes.blocks)
+        await notes.until(lambda: len(notes.blocks) > heard + 10)  # who was known before is heard as before
+        assert not running.done()
+
+
+@pytest.mark.slow
+async def test_a_caller_who_sends_without_pause_is_taken_at_the_rate_of_a_caller(nothing_left_behind: None) -> None:
+    async with call() as (caller, peer, notes, _, running):
+        await notes.until(lambda: len(notes.blocks) > 5)
+        transport = caller.connection.getTransceivers()[0].sender.transport.transport
+        for _ in range(5000):
+            await transport._send(b"\x80\x6f" + bytes(60))  # nothing that could be decrypted
+            await asyncio.sleep(0)
+        assert peer.statistics().dropped_datagrams > 3000
+        heard = len(notes.blocks)
+        await notes.until(lambda: len(notes.blocks) > heard + 3)
+        assert not running.done()
 
 
 # -- what is sent in masses --------------------------------------------------------------------------------------------
