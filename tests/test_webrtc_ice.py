@@ -7,7 +7,9 @@ import inspect
 
 import pytest
 from aioice import Connection
-from aiortc import RTCConfiguration, RTCPeerConnection
+from aioice.ice import StunProtocol, TransportPolicy
+from aioice.stun import Class, Message, Method
+from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceServer, RTCPeerConnection
 
 from edge_client.webrtc.ice import LOOPBACK, Ice, candidates
 
@@ -25,6 +27,18 @@ async def test_the_private_names_of_aiortc_and_aioice_are_there() -> None:
         "timeout",
     ]
     assert list(inspect.signature(transport._connection.data_received).parameters) == ["data", "component"]
+    await connection.close()
+
+
+async def test_the_private_names_of_the_handshake_are_there() -> None:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    transceiver = connection.addTransceiver("audio")
+    connection.createDataChannel("events")
+    handshake = transceiver.receiver.transport
+    assert list(inspect.signature(handshake._handle_rtp_data).parameters) == ["data", "arrival_time_ms"]
+    assert list(inspect.signature(handshake._handle_rtcp_data).parameters) == ["data"]
+    assert {"transport", "_recv"} <= set(RTCDtlsTransport._recv_next.__code__.co_names)
+    assert handshake.transport._connection._transport_policy is TransportPolicy.ALL
     await connection.close()
 
 
@@ -51,3 +65,71 @@ async def test_a_guarded_connection_listens_where_it_was_told(nothing_left_behin
     await connection.setLocalDescription()
     assert list(candidates(connection.localDescription.sdp)) == [LOOPBACK]
     await connection.close()
+
+
+async def test_a_call_at_which_much_came_at_once_leaves_the_others_their_turn(nothing_left_behind: None) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    transport = connection.addTransceiver("audio").receiver.transport.transport
+    Ice(addresses=(LOOPBACK,), loopback=False).guard(connection)
+    transport._connection._nominated[1] = None  # type: ignore[assignment]  # connected, as far as receiving goes
+    for _ in range(200):
+        transport._connection.data_received(b"sound", 1)
+    other = asyncio.create_task(others())
+    for _ in range(200):
+        await transport._recv()
+    other.cancel()
+    await connection.close()
+    assert turns >= 190
+
+
+async def test_checks_keep_a_call_alive_and_sound_is_counted() -> None:
+    ice, protocol, connection = await opened()
+    protocol.datagram_received(b"\x80\x6f" + bytes(60), STRANGER)
+    assert (ice.alive_at, ice.received, ice.dropped) == (None, 0, 1)
+    learn(connection, protocol)
+    assert ice.alive_at is not None
+    assert ice.heard_at is None
+    protocol.datagram_received(b"\x80\x6f" + bytes(60), STRANGER)
+    assert (ice.received, ice.dropped) == (1, 1)
+    assert ice.heard_at is not None
+    await connection.close()
+
+
+async def test_a_wrong_server_for_relays_is_told_at_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    ice = Ice(addresses=(LOOPBACK,), loopback=False)
+    servers = [RTCIceServer(urls="turn:127.0.0.1:9?transport=tcp", username="edge", credential="x")]
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+    connection.addTransceiver("audio")
+    ice.guard(connection)
+    await connection.setLocalDescription()
+    await connection.close()
+    assert "no relay from the TURN server 127.0.0.1:9" in caplog.text
+
+
+STRANGER = (LOOPBACK, 40_000)
+
+
+async def opened() -> tuple[Ice, StunProtocol, Connection]:
+    """A guarded socket that nobody has called yet."""
+    peer_connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection = peer_connection.addTransceiver("audio").receiver.transport.transport._connection
+    ice = Ice(addresses=(LOOPBACK,), loopback=False)
+    ice.guard(peer_connection)
+    await connection.gather_candidates()
+    return ice, connection._protocols[0], connection
+
+
+def learn(connection: Connection, protocol: StunProtocol) -> None:
+    """A check of the caller that aioice has found to be in order."""
+    message = Message(message_method=Method.BINDING, message_class=Class.REQUEST)
+    message.attributes["PRIORITY"] = 1
+    connection.remote_username, connection.remote_password = "user", "x" * 22
+    connection.check_incoming(message, STRANGER, protocol)

@@ -13,7 +13,7 @@ from typing import Any
 from aioice import Candidate, Connection
 from aioice.ice import StunProtocol, TransportPolicy
 from aioice.turn import TurnTransport
-from aiortc import RTCDtlsTransport, RTCPeerConnection
+from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection
 
 from edge_client.webrtc.checks import hasten
 from edge_client.webrtc.gate import Gate, is_check
@@ -51,6 +51,7 @@ class Ice:
         """Take hold of every socket that the answer will open."""
         for transport in peer_connection._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]  # noqa: SLF001
             self._guard(transport._connection)  # noqa: SLF001
+            _take_turns(transport)
         for handshake in _handshakes(peer_connection):
             self._note_senders(handshake)
 
@@ -135,6 +136,18 @@ class Ice:
 
         handshake._handle_rtp_data = take_noted_sound  # type: ignore[method-assign]  # noqa: SLF001
         handshake._handle_rtcp_data = take_noted_report  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _take_turns(transport: RTCIceTransport) -> None:
+    """Datagrams that came at once would be worked off at once, while all other calls wait."""
+    receive, queue = transport._recv, transport._connection._queue  # noqa: SLF001
+
+    async def receive_in_turn() -> bytes:
+        if not queue.empty():
+            await asyncio.sleep(0)
+        return await receive()
+
+    transport._recv = receive_in_turn  # noqa: SLF001
 
 
 def _is_checked(connection: Connection, protocol: StunProtocol, address: tuple[Any, ...]) -> bool:
