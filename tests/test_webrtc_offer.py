@@ -129,3 +129,37 @@ def test_the_answer_welcomes_error_correction() -> None:
 def test_a_corrected_answer_can_be_read() -> None:
     (audio, _) = SessionDescription.parse(with_opus_parameters(guard_offer(OFFER).replace("a=fmtp", "a=x"))).media
     assert audio.rtp.codecs[0].parameters == {"minptime": 10, "useinbandfec": 1}
+
+
+# -- an edge behind a relay ------------------------------------------------------------------------------------------
+
+CANDIDATES = (
+    "a=candidate:1 1 udp 2122260223 192.0.2.7 50000 typ host generation 0 network-id 1",
+    "a=candidate:2 1 UDP 1686052607 203.0.113.7 50001 typ srflx raddr 192.0.2.7 rport 50000",
+    "a=candidate:3 1 udp 41885439 2001:db8::7 50002 typ relay raddr 0.0.0.0 rport 0",
+)
+USELESS = (
+    "a=candidate:4 1 udp 2122260223 5f0c8a6e-0000-4000-8000-000000000000.local 50000 typ host",
+    "a=candidate:5 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active",
+    "a=candidate:6 1 udp 2122260223 224.0.0.251 5353 typ host",
+    "a=candidate:7 1 udp 2122260223 0.0.0.0 50000 typ host",
+    "a=candidate:8 2 udp 2122260222 192.0.2.7 50003 typ host",
+    "a=end-of-candidates",
+)
+
+
+def offer_with(*lines: str) -> str:
+    return guard_offer(OFFER).replace("a=ice-ufrag", "\r\n".join((*lines, "a=ice-ufrag")), 1)
+
+
+def test_candidates_are_kept_only_where_they_are_asked_for() -> None:
+    offer = offer_with(*USELESS, *CANDIDATES)
+    assert "candidate" not in guard_offer(offer)
+    kept = [line for line in guard_offer(offer, candidates=8).splitlines() if "candidate" in line]
+    assert kept == list(CANDIDATES)
+
+
+def test_no_more_candidates_are_kept_than_may_be_checked() -> None:
+    many = [f"a=candidate:{n} 1 udp 1 192.0.2.{n} 9 typ host" for n in range(1, 100)]
+    guarded = guard_offer(offer_with(*many), candidates=8)
+    assert [line for line in guarded.splitlines() if "candidate" in line] == many[:8]
