@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiortc import (
+    InvalidStateError,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
@@ -288,8 +289,15 @@ class Caller:
         return self._receiver.statistics()
 
     def send(self, event: Json) -> None:
-        """Send a client event."""
-        self._channel.send(json.dumps(event))
+        """Send a client event.
+
+        Raises:
+            BackendUnavailable: the call has ended.
+        """
+        try:
+            self._channel.send(json.dumps(event))
+        except InvalidStateError as exc:
+            raise BackendUnavailable("the other side has ended the call") from exc
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

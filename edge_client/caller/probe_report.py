@@ -153,7 +153,7 @@ def remarks(report: ProbeReport) -> str:
     """The counts, and the conditions under which it all came about: a line each."""
     totals, told = report.totals(), report.conditions
     counts = {
-        "turns": ("turns", "answered", "misses", "early"),
+        "turns": ("answered", "misses", "early"),
         "replies": ("gaps", "starved_ms"),
         "packets": ("received", "lost", "recovered", "concealed"),
     }
