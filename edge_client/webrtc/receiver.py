@@ -34,6 +34,7 @@ from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 logger = logging.getLogger(__name__)
 
+OPUS = "audio/opus"
 MOST_SENDERS = 4  # of whom reports are sent
 QUIET = 0.003  # -50 dBFS: nothing is said in a frame that is never louder
 
@@ -115,7 +116,7 @@ class Receiver:
 
     async def _take(self, packet: RtpPacket, arrival_time_ms: int) -> None:  # noqa: ARG002 (a name that aiortc gives)
         codec = self._codecs.get(packet.payload_type)
-        if codec is None or codec.name.lower() != "opus":
+        if codec is None or codec.mimeType.lower() != OPUS:
             return
         self._report(packet)
         arrived = VoicePacket(packet.sequence_number, packet.timestamp, packet.ssrc, packet.payload, self._loop.time())
@@ -138,22 +139,22 @@ class Receiver:
         self._watch()
 
     def _sound(self, step: Step) -> Samples:
+        if isinstance(step, Silence):
+            return np.zeros(step.samples, np.float32)
+        try:
+            return self._decoded(step)
+        except OpusError:
+            self._undecodable += 1
+            return self._decoder.conceal(step.samples)
+
+    def _decoded(self, step: Play | Recover | Conceal) -> Samples:
         match step:
             case Play():
-                return self._without_surplus(self._decoded(step))
+                return self._without_surplus(self._decoder.decode(step.payload))
             case Recover():
                 return self._decoder.recover(step.payload, step.samples)
             case Conceal():
                 return self._decoder.conceal(step.samples)
-            case Silence():
-                return np.zeros(step.samples, np.float32)
-
-    def _decoded(self, step: Play) -> Samples:
-        try:
-            return self._decoder.decode(step.payload)
-        except OpusError:
-            self._undecodable += 1
-            return self._decoder.conceal(step.samples)
 
     def _without_surplus(self, samples: Samples) -> Samples:
         surplus = self._buffer.surplus
