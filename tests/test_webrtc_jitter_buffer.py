@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_client.webrtc.jitter_buffer import (
     FASTEST_PACE,
     MOST_AHEAD_SEC,
+    MOST_STRAYS,
     MOST_STREAMS,
     Conceal,
     JitterBuffer,
@@ -125,6 +126,7 @@ def test_a_long_loss_is_concealed_then_silent_then_recovered() -> None:
     assert steps == [Conceal(3 * FRAME), Silence(6 * FRAME), recover(510), play(510)]
     assert samples(steps) == 11 * FRAME
     assert buffer.statistics().lost == 10
+    assert buffer.statistics().concealed == 9 * FRAME
 
 
 def test_no_loss_makes_anything_later() -> None:
@@ -333,6 +335,8 @@ def test_time_that_a_sender_skips_is_silence() -> None:
         Silence(30 * FRAME),
         play(530),
     ]
+    assert buffer.statistics().silent == 30 * FRAME
+    assert buffer.statistics().lost == buffer.statistics().concealed == 0
 
 
 def test_after_a_long_gap_two_seconds_of_it_are_heard_and_the_rest_counted() -> None:
@@ -390,6 +394,7 @@ def test_a_sender_that_begins_again_at_lower_numbers_is_heard_in_full() -> None:
     steps = feed(buffer, (again.packet(index, 10 + index * FRAME_SEC) for index in range(10)))
     assert steps == [play(index) for index in range(10)]
     assert buffer.statistics().resynchronisations == 1
+    assert buffer.statistics().late == 0
 
 
 def test_an_old_ssrc_that_goes_on_alone_is_heard_again() -> None:
@@ -507,6 +512,7 @@ def test_whatever_comes_is_taken_and_bounded(packets: list[VoicePacket]) -> None
         heard += samples(buffer.feed(packet))
         assert len(buffer._streams) <= MOST_STREAMS
         assert all(len(stream._held) <= MOST_HELD for stream in buffer._streams.values())
+        assert len(buffer._strays) <= MOST_STRAYS
         assert buffer.surplus >= 0
         elapsed = packet.arrived_at - begin
         # Beyond the credit: what one packet may bring with it.

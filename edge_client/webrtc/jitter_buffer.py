@@ -47,8 +47,8 @@ class JitterStatistics:
     refused: int  # of a sender faster than real time
     resynchronisations: int
     recovered: int  # samples rebuilt from the copy in the next packet, as far as it had one
-    concealed: int  # samples made up
-    silent: int  # samples of silence put in
+    concealed: int  # samples made up, or silent where a loss was long
+    silent: int  # samples of silence for time in which the sender sent nothing
     skipped: int  # samples of the caller's time with nothing in their place
     cut: int  # samples of silence taken out again, because what they stood for came after all
     delay_sec: float  # of the last packet, beyond the fastest there was
@@ -124,9 +124,12 @@ class JitterBuffer:
         if strays and not _follows(packet, strays[-1]):
             strays.clear()
         strays.append(packet)
-        if len(strays) >= STRAYS and packet.arrived_at - strays[0].arrived_at >= STRAYING_SEC:
-            return self._take_over(strays[-MOST_STRAYS:])
-        return ()
+        if len(strays) > MOST_STRAYS:
+            del strays[1]  # the first tells since when
+        if len(strays) < STRAYS or packet.arrived_at - strays[0].arrived_at < STRAYING_SEC:
+            return ()
+        self._tally.late -= len(strays)
+        return self._take_over(strays.copy())
 
     def _take_over(self, packets: Sequence[VoicePacket]) -> Sequence[Step]:
         """From here on the sender of these is heard."""

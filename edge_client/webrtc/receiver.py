@@ -64,6 +64,7 @@ class Receiver:
         self._buffer = JitterBuffer()
         self._decoder = OpusDecoder(SPEECH_SAMPLE_RATE)
         self._timer: asyncio.TimerHandle | None = None
+        self._due_at = 0.0  # the timer
         self._ended = asyncio.Event()
         self._heard = 0
         self._undecodable = 0
@@ -73,6 +74,7 @@ class Receiver:
         self._take_the_place_of_aiortc(receiver)
 
     def _take_the_place_of_aiortc(self, receiver: RTCRtpReceiver) -> None:
+        assert not _private(receiver, "started"), "expected a receiver before the offer is applied, got one at work"
         receiver._handle_rtp_packet = self._take  # type: ignore[method-assign]  # noqa: SLF001
         receiver.receive = self._begin  # type: ignore[method-assign]
         receiver._RTCRtpReceiver__stop_decoder = self._end  # type: ignore[attr-defined]  # noqa: SLF001
@@ -90,7 +92,7 @@ class Receiver:
         jitter = self._buffer.statistics()
         return ReceiverStatistics(
             heard=self._heard,
-            lost=jitter.recovered + jitter.concealed + jitter.silent,
+            lost=jitter.recovered + jitter.concealed,
             undecodable=self._undecodable,
             failures=self._failures,
             jitter=jitter,
@@ -178,17 +180,17 @@ class Receiver:
     def _watch(self) -> None:
         """See to it that `_tick` is called at the deadline. A timer that is too early is left: it looks again."""
         deadline = self._buffer.deadline
-        if deadline is None or self._ended.is_set():
+        if deadline is None or (self._timer is not None and self._due_at <= deadline):
             return
         if self._timer is not None:
-            if self._timer.when() <= deadline:
-                return
             self._timer.cancel()
+        self._due_at = deadline
         self._timer = self._loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self._follow(self._buffer.tick(self._loop.time()))
+        # The loop rounds to milliseconds. Should it be early, to look again at once and again would be a busy wait.
+        self._follow(self._buffer.tick(max(self._loop.time(), self._due_at)))
 
 
 def _private(receiver: RTCRtpReceiver, name: str) -> Any:

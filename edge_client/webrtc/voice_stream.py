@@ -85,8 +85,8 @@ class Tally:
     refused: int = 0
     resynchronisations: int = 0
     recovered: int = 0  # samples, as are those below
-    concealed: int = 0
-    silent: int = 0
+    concealed: int = 0  # with the silence that follows when a loss is long
+    silent: int = 0  # as the sender was: it sent nothing for this time
     skipped: int = 0
     cut: int = 0
     surplus: int = 0  # handed on beyond the caller's clock, and to be cut from silence
@@ -240,22 +240,21 @@ class VoiceStream:
         concealed = min(left, longest) // SHORTEST_TICKS * SHORTEST_TICKS
         if concealed:
             steps.append(Conceal(_samples(concealed)))
-            self._tally.concealed += _samples(concealed)
-        self._be_silent(left - concealed, steps)
+        self._tally.concealed += _samples(concealed) + self._be_silent(left - concealed, steps)
         if recovered:
             steps.append(Recover(packet.payload, _samples(recovered)))
             self._tally.recovered += _samples(recovered)
         self._position += gap
 
-    def _be_silent(self, ticks: int, steps: list[Step]) -> None:
-        """Silence, less what was put out too much before."""
-        samples = _samples(ticks)
-        cut = min(self._tally.surplus, samples)
+    def _be_silent(self, ticks: int, steps: list[Step]) -> int:
+        """Silence, less what was put out too much before. Returns how many samples."""
+        cut = min(self._tally.surplus, _samples(ticks))
         self._tally.surplus -= cut
         self._tally.cut += cut
-        if samples > cut:
-            self._tally.silent += samples - cut
-            steps.append(Silence(samples - cut))
+        samples = _samples(ticks) - cut
+        if samples:
+            steps.append(Silence(samples))
+        return samples
 
     # -- a packet in its turn ------------------------------------------------------------------------------------------
 
@@ -282,7 +281,7 @@ class VoiceStream:
         """Go from the end of what was heard to ``start``, where a packet begins."""
         gap = start - self._position
         if 0 < gap <= self._longest_gap_ticks(now):
-            self._be_silent(gap, steps)
+            self._tally.silent += self._be_silent(gap, steps)
         elif -self._ahead - LONGEST_OVERLAP_TICKS <= gap < 0:
             self._tally.surplus += _samples(-gap)
         else:
@@ -302,7 +301,7 @@ class VoiceStream:
             return
         ticks = round(min(passed, LONGEST_GAP_SEC) * RTP_RATE)
         self._tally.skipped += round(passed * SPEECH_SAMPLE_RATE) - _samples(ticks)
-        self._be_silent(ticks, steps)
+        self._tally.concealed += self._be_silent(ticks, steps)
 
     def _longest_gap_ticks(self, now: float) -> int:
         return round(min(max(self.behind_sec(now), 0.0) + GAP_TOLERANCE_SEC, LONGEST_GAP_SEC) * RTP_RATE)
@@ -322,7 +321,7 @@ class VoiceStream:
         left = round(LONGEST_GAP_SEC * RTP_RATE) - self._ahead
         ticks = min((overdue // frame + 1) * frame, left)
         if ticks > 0:
-            self._be_silent(ticks, steps)
+            self._tally.silent += self._be_silent(ticks, steps)
             self._position += ticks
             self._ahead += ticks
 
