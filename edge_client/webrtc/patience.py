@@ -25,13 +25,14 @@ class Patience:
 
     def arrived(self, now: float) -> None:
         """A packet has come, in order or not."""
-        self._total += self._weight(now)
+        weight = self._weight(now)  # first: it may make all that was added before smaller
+        self._total += weight
 
     def came_late(self, lateness_sec: float, now: float) -> None:
         """It has come so long after one that was sent later."""
-        index = int(lateness_sec / _BIN_SEC)
+        index, weight = int(lateness_sec / _BIN_SEC), self._weight(now)
         if 0 <= index < len(self._bins):
-            self._bins[index] += self._weight(now)
+            self._bins[index] += weight
 
     def wait_sec(self) -> float:
         """How long to wait for a packet after a later one has come."""
