@@ -17,6 +17,7 @@ from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection
 
 from edge_client.webrtc.checks import hasten
 from edge_client.webrtc.gate import Gate, is_check
+from edge_client.webrtc.handshake import insist
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Ice:
             _take_turns(transport)
         for handshake in _handshakes(peer_connection):
             self._note_senders(handshake)
+            insist(handshake)
 
     def abort(self) -> None:
         """Close the sockets at once, for when the orderly way has failed."""
