@@ -79,8 +79,8 @@ def _lag_ms(lag: LoopLagStatistics) -> Json:
 
 def edge_statistics(workers: list[Json], *, silent: Iterable[int] = ()) -> Json:
     """The whole edge from what its workers tell; of the lags the worst stays. ``silent`` ones did not answer."""
-    whole = reduce(added, workers, {"sessions": 0, "places": 0})
-    return {**whole, "worker": None, "workers": workers, "silent_workers": list(silent)}
+    whole = reduce(added, ({name: each[name] for name in each if name != "worker"} for each in workers))
+    return {**whole, "workers": workers, "silent_workers": list(silent)}
 
 
 async def ask_all(crew: Crew, own: Json, headers: Iterable[tuple[bytes, bytes]]) -> Json:

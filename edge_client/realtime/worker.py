@@ -36,29 +36,31 @@ def main() -> None:
             level=orders.log_level,
             format=f"%(asctime)s %(levelname)s worker {orders.number} %(name)s: %(message)s",
         )
-        try:
-            run(_obey(orders, control))
-        except asyncio.CancelledError:
-            pass  # it was told to stop while the models were loading
-        finally:
-            # A supervisor that was killed has left it behind. Nobody is asked here any more.
+        if run(_obey(orders, control)):
+            # All workers end now, and a supervisor that was killed has left the folder behind.
             shutil.rmtree(orders.folder, ignore_errors=True)
 
 
-async def _obey(orders: Orders, connected: socket.socket) -> None:
+async def _obey(orders: Orders, connected: socket.socket) -> bool:
+    """Work; returns whether the supervisor ended it."""
     control = await Control.over(connected)
+    worker = _Worker(orders, control)
     try:
-        await _Worker(orders, control).work()
+        await worker.work()
     except AntiphonError as error:
         control.send(Fault(type(error).__name__, str(error)))
+    except asyncio.CancelledError:
+        pass  # dismissed while the models were loading
     finally:
         control.close()
+    return worker.dismissed
 
 
 class _Worker:
     """`work` serves until the supervisor's end of ``control`` closes, or a signal comes."""
 
     def __init__(self, orders: Orders, control: Control) -> None:
+        self.dismissed = False
         self._orders = orders
         self._control = control
         self._server: _Server | None = None
@@ -75,6 +77,7 @@ class _Worker:
         while message := await self._control.receive():
             if isinstance(message, Go) and self._server:
                 self._server.welcome()
+        self.dismissed = True
         if self._server:
             self._server.should_exit = True
         elif work:

@@ -22,6 +22,7 @@ class WorkerProcess:
         self.number = number
         self._process = process
         self._control = control
+        self._ready = False
 
     async def ready(self, progress: Callable[[str], None]) -> None:
         """Return when the worker has loaded its models.
@@ -32,6 +33,7 @@ class WorkerProcess:
         while True:
             match await self._control.receive():
                 case Ready():
+                    self._ready = True
                     return
                 case Progress(text):
                     progress(text)
@@ -49,8 +51,10 @@ class WorkerProcess:
         return _told(await self._process.wait())
 
     async def stop(self) -> None:
-        """Let it end by itself, and end it where it takes too long."""
+        """Let it end by itself, and end it where it takes too long or has nothing to end yet."""
         self._control.close()
+        if not self._ready and self._process.returncode is None:
+            self._process.terminate()
         try:
             async with asyncio.timeout(STOP_SEC):
                 await self._process.wait()

@@ -1,0 +1,95 @@
+"""Workers of one edge for tests: in this process, each with a port of its own besides the private sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from edge_client.hearing import Hearing
+from edge_client.models.thread import ModelThread
+from edge_client.realtime.board import Board
+from edge_client.realtime.crew import Crew, share
+from edge_client.realtime.edge import Edge
+from edge_client.realtime.server import create_app
+from edge_client.realtime.siblings import Siblings, private_socket
+from edge_client.settings import EdgeSettings
+from routing.router import Router
+from tests.edge import RunningEdge
+from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
+
+SIGNING_KEY = b"the same for all"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a supervisor would have prepared."""
+
+    folder: Path
+    board: Board
+
+
+@contextmanager
+def workplace(workers: int) -> Iterator[Workplace]:
+    with tempfile.TemporaryDirectory(prefix="crew-") as folder, tempfile.TemporaryFile() as file:
+        file.truncate(Board.size(workers))
+        with closing(Board(file.fileno(), workers)) as board:
+            yield Workplace(Path(folder), board)
+
+
+@asynccontextmanager
+async def running_crew(place: Workplace, *, workers: int, **settings: Any) -> AsyncIterator[list[RunningEdge]]:
+    """All of them up and known to each other."""
+    async with AsyncExitStack() as stack:
+        whole = EdgeSettings(**settings, workers=workers)
+        edges = [
+            await stack.enter_async_context(running_worker(place, whole, number=number)) for number in range(workers)
+        ]
+        yield edges
+
+
+@asynccontextmanager
+async def running_worker(place: Workplace, whole: EdgeSettings, *, number: int) -> AsyncIterator[RunningEdge]:
+    places = share(whole.maximum_sessions, workers=whole.workers, number=number)
+    settings = whole.model_copy(update={"maximum_sessions": places})
+    async with Siblings(place.folder, own=number, workers=whole.workers) as siblings:
+        crew = Crew(number=number, places=places, signing_key=SIGNING_KEY, board=place.board, siblings=siblings)
+        with closing(ModelThread("loudness")) as thread:
+            hearing = Hearing(LoudnessDetector, thread, ScriptedJudge())
+            edge = Edge(settings=settings, hearing=hearing, backend=Router(ScriptedBackend()), crew=crew)
+            async with _served(edge, place.folder) as url:
+                crew.beat()
+                yield RunningEdge(url, edge)
+
+
+@asynccontextmanager
+async def _served(edge: Edge, folder: Path) -> AsyncIterator[str]:
+    assert edge.crew
+    private = await asyncio.to_thread(private_socket, folder, edge.crew.number)
+    with private, socket.create_server(("127.0.0.1", 0)) as public:
+        url = f"http://127.0.0.1:{public.getsockname()[1]}"
+        server = _Server(uvicorn.Config(create_app(edge), log_config=None, timeout_graceful_shutdown=2, lifespan="on"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[public, private]))
+            await server.up.wait()
+            try:
+                yield url
+            finally:
+                server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()

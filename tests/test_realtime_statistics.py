@@ -1,0 +1,60 @@
+"""Figures of calls and of workers as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_client.loop_lag import LoopLagStatistics
+from edge_client.realtime.statistics import MediaTotals, added, edge_statistics, worker_statistics
+
+
+@dataclass(frozen=True)
+class Ear:
+    heard: int
+    delay_sec: float
+
+
+@dataclass(frozen=True)
+class Connection:
+    connect_sec: float | None
+    refused: int
+    ear: Ear
+
+
+def test_counts_are_added_up_and_of_times_the_longest_stays() -> None:
+    one = {"heard": 3, "delay_sec": 0.02, "part": {"lost": 1, "wait_sec": None}}
+    other = {"heard": 4, "delay_sec": 0.01, "part": {"lost": 2, "wait_sec": 0.5, "late": 1}}
+    assert added(one, other) == {
+        "heard": 7,
+        "delay_sec": 0.02,
+        "part": {"lost": 3, "wait_sec": 0.5, "late": 1},
+    }
+
+
+def test_counts_of_a_connection_stay_when_it_has_ended_and_its_delay_does_not() -> None:
+    totals = MediaTotals()
+    totals.ended(Connection(connect_sec=0.4, refused=2, ear=Ear(heard=100, delay_sec=0.3)))
+    running = Connection(connect_sec=None, refused=0, ear=Ear(heard=10, delay_sec=0.02))
+    assert totals.with_running([]) == {"connections": 1, "refused": 2, "ear": {"heard": 100}}
+    assert totals.with_running([running]) == {
+        "connections": 2,
+        "connect_sec": None,
+        "refused": 2,
+        "ear": {"heard": 110, "delay_sec": 0.02},
+    }
+
+
+def test_an_edge_is_the_sum_of_its_workers_with_the_worst_lag() -> None:
+    quick, slow = LoopLagStatistics(0.001, 0.002, 0.003), LoopLagStatistics(0.002, 0.009, 0.0504)
+    workers = [
+        worker_statistics(worker=0, sessions=2, places=8, lag=quick, media={"connections": 2}),
+        worker_statistics(worker=2, sessions=1, places=8, lag=slow, media={"connections": 5}),
+    ]
+    assert edge_statistics(workers, silent=[1]) == {
+        "sessions": 3,
+        "places": 16,
+        "loop_lag_ms": {"p50": 2.0, "p99": 9.0, "max": 50.4},
+        "media": {"connections": 7},
+        "workers": workers,
+        "silent_workers": [1],
+    }
