@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from edge_client.event_loop import lasting_memory
 from edge_client.realtime.crew import Crew
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.engine import open_engine
@@ -30,7 +31,8 @@ async def open_edge(
         ModelError: the models are not there.
     """
     async with open_engine(settings, progress=progress) as engine:
-        yield Edge(settings=settings, hearing=engine.hearing, backend=Router(engine.backend), crew=crew)
+        with lasting_memory():
+            yield Edge(settings=settings, hearing=engine.hearing, backend=Router(engine.backend), crew=crew)
 
 
 async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:
