@@ -15,6 +15,7 @@ import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from blockbuster import BlockBuster
 
 from edge_client.settings import EdgeSettings, read_settings
 from edge_client.webrtc.ice import LOOPBACK
@@ -22,6 +23,7 @@ from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import TurnSettings, check_relay, own_servers, relays
 from routing.errors import AtCapacity, SettingsError
 from routing.turns import REPLY_SAMPLE_RATE
+from tests.browser import visit
 from tests.edge import running_edge
 from tests.peers import Caller, chirp
 from tests.test_webrtc_peer import answer, call
@@ -179,3 +181,40 @@ async def test_a_wrong_secret_is_said_at_the_start_and_at_the_call(
             await answer(await caller.offer(), settings)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert any("no relay from the TURN server" in record.getMessage() for record in errors)
+
+
+# -- browsers --------------------------------------------------------------------------------------------------------
+
+ONLY_RELAYS = """
+  const Connection = RTCPeerConnection;
+  const relayed = (configuration) => ({ ...configuration, iceTransportPolicy: "relay" });
+  window.RTCPeerConnection = class extends Connection {
+    constructor(configuration) { super(relayed(configuration)); }
+    setConfiguration(configuration) { super.setConfiguration(relayed(configuration)); }
+  };
+"""
+
+
+@pytest.mark.turn
+@pytest.mark.browser
+@pytest.mark.timeout(60)
+async def test_a_browser_that_reaches_nothing_but_the_relay_is_connected(
+    blockbuster: BlockBuster, coturn: TurnServer
+) -> None:
+    blockbuster.deactivate()  # Playwright reads files inside the event loop
+    settings = PeerSettings(listen_addresses=(LOOPBACK,), turn=coturn.settings())
+    async with running_edge(peer=settings) as edge, visit(edge.url, before=ONLY_RELAYS) as seen:
+        await seen.call()
+
+
+@pytest.mark.turn
+@pytest.mark.browser
+@pytest.mark.timeout(60)
+async def test_a_browser_is_found_by_an_edge_that_it_cannot_reach(
+    blockbuster: BlockBuster, coturn: TurnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blockbuster.deactivate()
+    settings = PeerSettings(listen_addresses=("192.0.2.1",), turn=coturn.settings(), relay=True)
+    async with running_edge(peer=settings) as edge, visit(edge.url) as seen:
+        monkeypatch.setattr(EdgeSettings, "on_loopback", False)  # which would give it an address that can be reached
+        await seen.call()
