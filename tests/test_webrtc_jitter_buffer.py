@@ -420,6 +420,14 @@ def test_a_sender_faster_than_real_time_is_refused_in_the_end() -> None:
     assert buffer.feed(sender.packet(5000, 30.0))[-1] == play(5000)  # and heard when it has calmed down
 
 
+def test_after_too_much_at_once_silence_goes_on_all_the_same() -> None:
+    buffer, sender = JitterBuffer(), Sender()
+    feed(buffer, (sender.packet(index, 0.0) for index in range(499)))
+    feed(buffer, [sender.packet(499, 0.0, payload=DTX)])
+    assert samples(pass_time(buffer, 20.0)) == LONGEST_GAP_SEC * 16_000
+    assert buffer.deadline is None
+
+
 # -- an hour -----------------------------------------------------------------------------------------------------------
 
 

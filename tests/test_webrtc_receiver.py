@@ -45,6 +45,7 @@ async def test_the_private_names_of_aiortc_are_there() -> None:
     assert private(receiver, "codecs") == {}
     assert private(receiver, "remote_streams") == {}
     assert private(receiver, "started") is False
+    assert receiver._enabled is True
     assert private(receiver, "rtcp_task") is None
     assert private(receiver, "decoder_thread") is None
     assert callable(private(receiver, "stop_decoder"))
@@ -315,6 +316,14 @@ async def test_a_codec_that_is_not_opus_is_not_heard() -> None:
         await call.hear(1, b"\x48" * 160, payload_type=0)
         assert not call.blocks
         assert not call.reported
+
+
+@on_virtual_time
+async def test_a_caller_who_should_only_listen_is_not_heard() -> None:
+    async with phone() as call:
+        call.receiver._receiver._enabled = False  # as aiortc does when that was agreed
+        await call.hear(0, DTX)
+        assert not call.blocks
 
 
 @on_virtual_time

@@ -86,9 +86,7 @@ class JitterBuffer:
 
     def tick(self, now: float) -> Sequence[Step]:
         """What can be heard at the `deadline`, although nothing came."""
-        if self._current is None or not self._has_credit(now):
-            return ()
-        return self._spend(self._current.tick(now))
+        return () if self._current is None else self._spend(self._current.tick(now))
 
     @property
     def deadline(self) -> float | None:

@@ -118,7 +118,7 @@ class Receiver:
 
     async def _take(self, packet: RtpPacket, arrival_time_ms: int) -> None:  # noqa: ARG002 (a name that aiortc gives)
         codec = self._codecs.get(packet.payload_type)
-        if codec is None or codec.mimeType.lower() != OPUS:
+        if codec is None or codec.mimeType.lower() != OPUS or not self._receiver._enabled:  # noqa: SLF001
             return
         self._report(packet)
         arrived = VoicePacket(packet.sequence_number, packet.timestamp, packet.ssrc, packet.payload, self._loop.time())
