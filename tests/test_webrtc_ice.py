@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
 from aioice import Connection
@@ -11,7 +12,12 @@ from aioice.ice import StunProtocol, TransportPolicy
 from aioice.stun import Class, Message, Method
 from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceServer, RTCPeerConnection
 
+from edge_client.playout import Playout
 from edge_client.webrtc.ice import LOOPBACK, Ice, candidates
+from edge_client.webrtc.peer import Peer, PeerSettings
+from tests.test_webrtc_peer import CHROMIUM_OFFER, Notes
+
+EDGE_CLIENT = Path(__file__).parent.parent / "edge_client"
 
 
 async def test_the_private_names_of_aiortc_and_aioice_are_there() -> None:
@@ -132,3 +138,24 @@ def learn(connection: Connection, protocol: StunProtocol) -> None:
     message.attributes["PRIORITY"] = 1
     connection.remote_username, connection.remote_password = "user", "x" * 22
     connection.check_incoming(message, STRANGER, protocol)
+
+
+async def test_nobody_else_is_asked_for_our_address() -> None:
+    peer = await Peer.answer(
+        CHROMIUM_OFFER, listener=Notes(), read=Playout().read, settings=PeerSettings(listen_addresses=(LOOPBACK,))
+    )
+    servers = {(connection.stun_server, connection.turn_server) for connection in peer._ice._connections}
+    await peer.close()
+    assert servers == {(None, None)}
+
+
+def test_no_connection_is_made_that_could_ask_a_server_of_aiortcs_choice() -> None:
+    """Told nothing, it asks one on the Internet, and waits for five seconds where that cannot be reached."""
+    made = [
+        line.strip()
+        for path in EDGE_CLIENT.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "RTCPeerConnection(" in line
+    ]
+    assert made
+    assert all("RTCPeerConnection(RTCConfiguration(iceServers=" in line for line in made)
