@@ -3,7 +3,8 @@
 Run ``python -m tests.bench_loss``; it needs the model files, fetches recordings of people on its first run, and takes
 some minutes. Recordings are encoded as a caller's telephone would (Opus, mono, FEC), sent through a lossy link on a
 virtual clock, received, and written down by the device's speech recognition. The word error rate without loss is the
-measure: what the codec, the recogniser and the readers do wrong is in all three rows.
+measure: what the codec, the recogniser and the readers do wrong is in all three rows. A packet that carries a copy of
+what came before it decides much: how many do is printed too.
 
 Each seed loses other packets and cuts the sound into frames at other places, so words that hang by a thread do not
 decide the figure alone. The target is a word error rate of at most 1.3 times the clean one at 5 % loss in bursts.
@@ -36,9 +37,10 @@ from edge_client.models.moonshine import Moonshine
 from edge_client.models.store import ModelStore, default_folder
 from edge_client.network.link import Link
 from edge_client.network.profile import NetworkProfile
-from edge_client.webrtc.libopus import OpusEncoder
+from edge_client.webrtc.libopus import _LIBRARY, OpusEncoder
+from edge_client.webrtc.opus import BIT_RATE, COMPLEXITY, LEAST_LOSS_PERCENT
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
-from routing.turns import SPEECH_SAMPLE_RATE, Samples
+from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
 from tests.speech import command_clips, librivox_clips, read_wav, words
 from tests.virtual_time import VirtualTimeLoop
 
@@ -46,6 +48,7 @@ FRAME_SEC = 0.020
 RTP_RATE = 48_000
 PAYLOAD_TYPE = 111
 HEADERS = 12 + 10 + 28  # bytes: RTP, SRTP's tag, UDP over IPv4
+LARGEST_SILENCE = 10  # bytes of Opus
 LEAD_IN_SEC, LEAD_OUT_SEC = 0.3, 0.6  # of silence; the second brings what a buffer holds back
 STOCK_CAPACITY, STOCK_PREFETCH = 16, 4  # as aiortc makes its buffer for sound
 
@@ -78,13 +81,22 @@ class Sent(NamedTuple):
     packet: RtpPacket
 
 
+class Sender(NamedTuple):
+    """Whose encoder it is."""
+
+    sample_rate: int
+    complexity: int
+
+
+SENDERS = {"ours": Sender(REPLY_SAMPLE_RATE, COMPLEXITY), "browser": Sender(48_000, 9)}  # Chromium's, on a computer
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """How the sound is sent, and what is lost of it."""
 
-    sample_rate: int
+    sender: Sender
     bit_rate: int
-    complexity: int
     expected_loss_percent: int
     network: NetworkProfile
 
@@ -112,11 +124,11 @@ def two_cities(store: ModelStore) -> Iterator[Turn]:
 
 def encoded(turn: Turn, conditions: Conditions, *, seed: int) -> list[RtpPacket]:
     """The turn between two silences; ``seed`` shifts it within its frames."""
-    rate = conditions.sample_rate
+    rate = conditions.sender.sample_rate
     encoder = OpusEncoder(
         rate,
         bit_rate=conditions.bit_rate,
-        complexity=conditions.complexity,
+        complexity=conditions.sender.complexity,
         packet_loss_percent=conditions.expected_loss_percent,
     )
     frame_samples = round(FRAME_SEC * rate)
@@ -125,6 +137,13 @@ def encoded(turn: Turn, conditions: Conditions, *, seed: int) -> list[RtpPacket]
     sound = np.pad(sound, (round(LEAD_IN_SEC * rate) + shift, round(LEAD_OUT_SEC * rate))).clip(-1.0, 1.0)
     frames = np.split(sound[: len(sound) // frame_samples * frame_samples], len(sound) // frame_samples)
     return [rtp(number, encoder.encode(frame)) for number, frame in enumerate(frames)]
+
+
+def share_with_copy(packets: Iterable[RtpPacket]) -> float:
+    """How many of the packets that are more than silence carry a copy of the frame before them."""
+    voiced = [packet.payload for packet in packets if len(packet.payload) > LARGEST_SILENCE]
+    copies = sum(int(_LIBRARY.opus_packet_has_lbrr(payload, len(payload))) for payload in voiced)
+    return copies / len(voiced)
 
 
 def rtp(number: int, payload: bytes) -> RtpPacket:
@@ -199,7 +218,6 @@ class Score:
     name: str
     errors: list[int] = field(default_factory=list)
     words: int = 0  # of one seed
-    worst: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, said: Sequence[str], heard: Sequence[str]) -> None:
         output = jiwer.process_words(list(said), list(heard))
@@ -243,7 +261,7 @@ class Bench:
         for seed in seeds:
             packets = [encoded(turn, self.conditions, seed=seed) for turn in self.turns]
             for name, (receive, is_lossy) in paths.items():
-                heard = [self._hear(each, receive, is_lossy, seed + index) for index, each in enumerate(packets)]
+                heard = [self._hear(each, receive, is_lossy, 1000 * seed + index) for index, each in enumerate(packets)]
                 scores[name].add([turn.text for turn in self.turns], heard)
                 self._tell(name, heard)
         return scores
@@ -260,7 +278,10 @@ class Bench:
 
 def report(scores: dict[str, Score], conditions: Conditions, console: Console) -> None:
     network = conditions.network
-    title = f"{network.loss:.0%} loss, {network.burst} to stay; Opus {conditions.bit_rate / 1000:.0f} kbit/s"
+    title = (
+        f"{network.loss:.0%} loss, {network.burst} to stay; {conditions.bit_rate / 1000:.0f} kbit/s at"
+        f" {conditions.sender.sample_rate / 1000:.0f} kHz, ready for {conditions.expected_loss_percent} %"
+    )
     table = Table("path", "WER", "x clean", "over seeds", "95 % of ratios", "errors", title=title)
     for score in scores.values():
         table.add_row(*score.row(scores["clean"]))
@@ -273,7 +294,7 @@ def main() -> None:
     network = NetworkProfile(
         name="lossy", delay_ms=options.jitter_ms, jitter_ms=options.jitter_ms, loss=options.loss, burst=options.burst
     )
-    conditions = Conditions(options.rate, options.bit_rate, options.complexity, options.expected_loss_percent, network)
+    conditions = Conditions(SENDERS[options.sender], options.bit_rate, options.expected_loss_percent, network)
     console, ours = Console(), Ours()
     bench = Bench(
         Moonshine(store.path("speech_encoder").parent),
@@ -283,7 +304,9 @@ def main() -> None:
     )
     paths: dict[str, tuple[Receive, bool]] = {"clean": (Ours(), False), "ours": (ours, True), "stock": (stock, True)}
     report(bench.run(range(options.seeds), paths), conditions, console)
-    console.print(conditions_of_this_machine(), losses(ours.statistics))
+    console.print(losses(ours.statistics))
+    packets = [packet for turn in bench.turns for packet in encoded(turn, conditions, seed=0)]
+    console.print(f"a copy in {share_with_copy(packets):.0%} of the packets; {conditions_of_this_machine()}")
 
 
 def losses(statistics: Sequence[ReceiverStatistics]) -> str:
@@ -307,10 +330,14 @@ def arguments() -> argparse.Namespace:
     add("--loss", type=float, default=0.05, help="part of the packets that are lost (default: %(default)s)")
     add("--burst", type=float, default=0.4, help="how likely the one after a lost one is lost (default: %(default)s)")
     add("--jitter-ms", type=float, default=0.0, help="and the mean delay is as long (default: %(default)s)")
-    add("--rate", type=int, default=48_000, help="of the encoder, in Hz (default: %(default)s)")
-    add("--bit-rate", type=int, default=32_000, help="default: %(default)s")
-    add("--complexity", type=int, default=5, help="of the encoder, 0 to 10 (default: %(default)s)")
-    add("--expected-loss-percent", type=int, default=5, help="what the encoder prepares for (default: %(default)s)")
+    add("--sender", choices=SENDERS, default="ours", help="whose encoder (default: %(default)s)")
+    add("--bit-rate", type=int, default=BIT_RATE, help="default: %(default)s")
+    add(
+        "--expected-loss-percent",
+        type=int,
+        default=LEAST_LOSS_PERCENT,
+        help="what the encoder prepares for (default: %(default)s)",
+    )
     add("--verbose", action="store_true", help="print every turn that was heard wrong")
     return parser.parse_args()
 
