@@ -44,18 +44,28 @@ class RunningEdge:
 
 @asynccontextmanager
 async def running_edge(
-    backend: Backend | None = None,
-    *,
-    judge: ScriptedJudge | None = None,
-    address: tuple[str, int] = ("127.0.0.1", 0),
-    **settings: Any,
+    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, **settings: Any
 ) -> AsyncIterator[RunningEdge]:
-    """An edge, real but for its models; if nothing else is said, on a free port of loopback."""
-    thread = ModelThread("loudness")
-    hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
-    edge = Edge(settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend()))
+    """An edge on a free port of loopback, real but for its models."""
+    async with scripted_edge(backend, judge=judge, **settings) as edge, served(edge) as running:
+        yield running
+
+
+@asynccontextmanager
+async def scripted_edge(
+    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, **settings: Any
+) -> AsyncIterator[Edge]:
+    """An edge that is real but for its models."""
+    with closing(ModelThread("loudness")) as thread:
+        hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
+        yield Edge(settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend()))
+
+
+@asynccontextmanager
+async def served(edge: Edge, address: tuple[str, int] = ("127.0.0.1", 0)) -> AsyncIterator[RunningEdge]:
+    """The edge, open to callers at this address."""
     ready = asyncio.Event()
-    with closing(thread), socket.create_server(address) as listening:
+    with socket.create_server(address) as listening:
         config = uvicorn.Config(
             create_app(edge, on_ready=ready.set), log_config=None, timeout_graceful_shutdown=2, lifespan="on"
         )

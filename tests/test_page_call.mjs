@@ -3,68 +3,23 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 
 import { Call } from "../edge_client/page/call.js";
 import { Refusal } from "../edge_client/page/faults.js";
+import { answer, ScriptedBrowser, settle } from "./javascript/scripted_browser.mjs";
 
 const URL_OF_CALLS = new URL("http://edge/v1/realtime/calls");
 const TRACK = { kind: "audio" };
 
-/** The browser's connection, as far as the page uses it. */
-class ScriptedConnection {
-  static all = [];
-  connectionState = "new";
-  localDescription = null;
-  arrived = 0;
-  sent = [];
-  channel = { readyState: "connecting", send: (text) => this.sent.push(JSON.parse(text)) };
-  sender = { track: null, replaceTrack: async (track) => void (this.sender.track = track) };
-
-  constructor() {
-    ScriptedConnection.all.push(this);
-  }
-  createDataChannel() {
-    return this.channel;
-  }
-  addTrack(track) {
-    this.sender.track = track;
-    return this.sender;
-  }
-  async setLocalDescription() {
-    this.localDescription = { type: "offer", sdp: "offer" };
-  }
-  async setRemoteDescription({ sdp }) {
-    this.remote = sdp;
-  }
-  async getStats() {
-    return new Map([["in", { type: "inbound-rtp", packetsReceived: this.arrived }]]);
-  }
-  close() {
-    this.connectionState = "closed";
-  }
-  open() {
-    this.channel.readyState = "open";
-    this.channel.onopen?.();
-  }
-  tell(event) {
-    this.channel.onmessage?.({ data: JSON.stringify(event) });
-  }
-}
-
-const posts = [];
-let answers = [];
+const browser = new ScriptedBrowser();
+const { posts, answers } = browser;
 
 beforeEach(() => {
-  globalThis.RTCPeerConnection = ScriptedConnection;
-  globalThis.MediaStream = class {};
-  globalThis.fetch = async (url, options) => (posts.push({ url: String(url), ...options }), answers.shift()(options));
+  browser.install();
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
 });
 
 afterEach(() => {
   mock.timers.reset();
-  posts.length = ScriptedConnection.all.length = answers.length = 0;
+  browser.forget();
 });
-
-const answer = () =>
-  new Response("answer", { status: 201, headers: { Location: "/v1/realtime/calls/rtc_1", "Antiphon-Resume": "token" } });
 
 /** A call whose offer was answered, its connection, and the events that it told. */
 async function dialled(parts = {}) {
@@ -72,7 +27,7 @@ async function dialled(parts = {}) {
   const call = new Call({ key: "sesame", track: TRACK, onStream: () => {}, onEvent: (event) => events.push(event), ...parts });
   answers.push(answer);
   await call.dial(URL_OF_CALLS, new AbortController().signal);
-  return { call, events, connection: ScriptedConnection.all.at(-1) };
+  return { call, events, connection: browser.connections.at(-1) };
 }
 
 /** One in the middle of a session. */
@@ -90,10 +45,6 @@ async function beat(connection, count, packets = 0) {
     mock.timers.tick(500);
     await settle();
   }
-}
-
-async function settle() {
-  for (let n = 0; n < 10; n += 1) await Promise.resolve();
 }
 
 test("a call is dialled with the key, and alive when its channel opens", async () => {
@@ -147,7 +98,7 @@ test("a refusal says what the edge said, and leaves nothing open", async () => {
   await assert.rejects(call.dial(URL_OF_CALLS, new AbortController().signal), (fault) => {
     return fault instanceof Refusal && fault.status === 503 && fault.retryAfterSec === 7 && fault.message === "full";
   });
-  assert.equal(ScriptedConnection.all[0].connectionState, "closed");
+  assert.equal(browser.connections[0].connectionState, "closed");
 });
 
 test("an offer that is given up leaves nothing open", async () => {
@@ -158,7 +109,7 @@ test("an offer that is given up leaves nothing open", async () => {
   await settle();
   giveUp.abort();
   await refused;
-  assert.equal(ScriptedConnection.all[0].connectionState, "closed");
+  assert.equal(browser.connections[0].connectionState, "closed");
 });
 
 test("hanging up ends the session first and the connection then, and tells nothing more", async () => {
@@ -171,6 +122,8 @@ test("hanging up ends the session first and the connection then, and tells nothi
   assert.deepEqual(headers, { Authorization: "Bearer sesame" });
   connection.tell({ type: "response.done", event_id: "event_9" });
   assert.deepEqual([connection.connectionState, events.length], ["new", 1]);
+  call.hangUp();
+  assert.deepEqual([connection.connectionState, posts.length], ["new", 2], "once is enough");
   told(new Response());
   await settle();
   assert.deepEqual([connection.connectionState, call.health.state], ["closed", "ended"]);

@@ -60,6 +60,22 @@ test("two typed messages are answered one after the other", () => {
   assert.deepEqual(types(), ["conversation.item.create", "response.create"]);
 });
 
+test("what is typed next waits until the answer was heard, unless it is to cut it", () => {
+  for (const end of ["output_audio_buffer.stopped", "output_audio_buffer.cleared"]) {
+    const { conversation, types } = begin();
+    conversation.type("One");
+    conversation.type("Two");
+    conversation.receive(created);
+    conversation.receive(responding());
+    conversation.receive({ type: "output_audio_buffer.started", response_id: "r" });
+    types();
+    conversation.receive(done());
+    assert.deepEqual(types(), []);
+    conversation.receive({ type: end, response_id: "r" });
+    assert.deepEqual(types(), ["conversation.item.create", "response.create"]);
+  }
+});
+
 test("a refused response does not hold up what is typed next", () => {
   const { conversation, sent, types } = begin();
   conversation.receive(created);

@@ -107,12 +107,12 @@ function show() {
   showFault(isSecureContext ? telephone.fault : INSECURE);
 }
 
-/** Under a reply: where it was made and how long it took to be heard. */
+/** Under a reply: where it was made and how long it took to come. */
 function noteOf(/** @type {import("./captions.js").Caption} */ { responseId }) {
   const turn = telephone.conversation.ledger.turns.find((candidate) => candidate.responseId === responseId);
   if (!turn || !isMeasured(turn)) return "";
-  const heardAfter = turn.v2vMs === null ? "" : `heard after ${milliseconds(turn.v2vMs)} ms`;
-  return [turn.placement?.backend, heardAfter].filter(Boolean).join(" · ");
+  const answeredAfter = turn.v2vMs === null ? "" : `answered after ${milliseconds(turn.v2vMs)} ms`;
+  return [turn.placement?.backend, answeredAfter].filter(Boolean).join(" · ");
 }
 
 function showControls() {

@@ -40,6 +40,7 @@ export class Call {
   #isResumed;
   #location = /** @type {string | null} */ (null);
   #timers = /** @type {number[]} */ ([]);
+  #farewell = /** @type {Promise<void> | null} */ (null);
 
   /** @param {CallParts} parts */
   constructor({ track, key, resumption, onStream, onEvent }) {
@@ -68,13 +69,14 @@ export class Call {
    * @param {AbortSignal} signal  gives up
    */
   async dial(url, signal) {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
     try {
-      this.#connection.setConfiguration({ iceServers: await relays(this.#authorization, signal) });
+      this.#connection.setConfiguration({ iceServers: await relays(this.#authorization, limited) });
       await this.#connection.setLocalDescription();
       await addressesNamed(this.#connection);
       const offer = /** @type {RTCSessionDescription} */ (this.#connection.localDescription);
       // Candidates are not waited for: the answer carries the server's, and it learns ours from the first check.
-      const sdp = await this.#post(url, offer.sdp, signal);
+      const sdp = await this.#post(url, offer.sdp, limited);
       await this.#connection.setRemoteDescription({ type: "answer", sdp });
     } catch (fault) {
       this.close();
@@ -112,11 +114,14 @@ export class Call {
   hangUp() {
     if (!this.#location) return this.close();
     this.#mute();
-    const farewell = fetch(this.#location, { method: "DELETE", headers: this.#authorization, keepalive: true });
-    // Not closed before the edge was told: it would find the call gone, and the request wrong.
-    farewell.catch(() => {}).then(() => this.close());
+    this.#farewell ??= this.#bidFarewell(this.#location);
+  }
+
+  /** The connection stays until the edge was told: it would else find the call gone, and the request wrong. */
+  async #bidFarewell(/** @type {string} */ location) {
     setTimeout(() => this.close(), FAREWELL_MS);
-    this.#location = null;
+    await fetch(location, { method: "DELETE", headers: this.#authorization, keepalive: true }).catch(() => {});
+    this.close();
   }
 
   /** Frees what it holds, and says nothing of it to the edge. */
@@ -134,8 +139,7 @@ export class Call {
   /** @type {(url: URL, sdp: string, signal: AbortSignal) => Promise<string>} */
   async #post(url, sdp, signal) {
     const headers = { ...this.#authorization, ...this.resumption.headers, "Content-Type": "application/sdp" };
-    const limited = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]);
-    const response = await fetch(url, { method: "POST", headers, body: sdp, signal: limited });
+    const response = await fetch(url, { method: "POST", headers, body: sdp, signal });
     if (!response.ok) throw await refusal(response);
     const location = response.headers.get("Location");
     this.#location = location && new URL(location, url).href;

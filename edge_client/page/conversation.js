@@ -199,9 +199,10 @@ export class Conversation {
     this.captions = reduceCaptions(this.captions, noticeEvent(newId("item"), "Connected again"));
   }
 
-  /** One at a time: a session gives one response at a time, and refuses to be asked for a second. */
+  /** One at a time: a session gives one response at a time, and another request would cut what is being heard. */
   #sendTyped() {
-    if (!this.#isReady || this.#held || this.#asked || this.phase.responding) return;
+    const isAnswering = this.#asked || this.phase.responding || this.phase.name === "speaking";
+    if (!this.#isReady || this.#held || isAnswering) return;
     const next = this.#typed.shift();
     if (next) this.#askFor({ ...next, eventId: newId("event"), isHeard: false });
   }

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { Telephone } from "../edge_client/page/telephone.js";
+import { answer, ScriptedBrowser, settle } from "./javascript/scripted_browser.mjs";
+
+const gone = () => Response.json({ error: { message: "no such call" } }, { status: 404 });
+const never = () => new Promise(() => {});
+
+const browser = new ScriptedBrowser();
+const { answers, connections, microphones, posts } = browser;
+
+beforeEach(() => {
+  browser.install();
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+});
+
+afterEach(() => {
+  mock.timers.reset();
+  browser.forget();
+});
+
+/** A telephone in the middle of a call, whose next offers are answered by `next`. */
+async function talking(...next) {
+  const nothing = () => {};
+  const telephone = new Telephone({
+    audio: { play: async () => {} },
+    wishes: () => ({ deviceId: "", echoCancellation: true }),
+    onChange: nothing,
+    onLine: nothing,
+    onLevel: nothing,
+    onMeasurement: nothing,
+  });
+  answers.push(answer, ...next);
+  telephone.talk();
+  await settle();
+  await begin(connections[0], "event_1");
+  return telephone;
+}
+
+/** A connection opens, and a session begins on it. */
+async function begin(connection, id) {
+  connection.open();
+  connection.tell({ type: "session.created", event_id: id });
+  connection.sent.length = 0;
+  await settle();
+}
+
+/** Nothing arrives any more, until the telephone has noticed. */
+async function cut() {
+  for (let n = 0; n < 8; n += 1) {
+    mock.timers.tick(500);
+    await settle();
+  }
+}
+
+const types = ({ sent }) => sent.map(({ type }) => type);
+
+test("a session goes on over another connection, without a greeting, and gets what was typed meanwhile", async () => {
+  let answerLate;
+  const telephone = await talking(() => new Promise((resolve) => (answerLate = () => resolve(answer()))));
+  await cut();
+  assert.equal(telephone.lineState.name, "reconnecting");
+  telephone.type("Are you there?");
+  answerLate();
+  await settle();
+  const [old, next] = connections;
+  assert.deepEqual([old.connectionState, types(old)], ["closed", []]);
+  next.open();
+  await settle();
+  assert.equal(telephone.lineState.name, "live");
+  assert.deepEqual(types(next), ["conversation.item.create", "response.create"]);
+  assert.equal(posts[1].headers["Antiphon-Last-Event"], "event_1");
+  assert.equal(next.sender.track, microphones[0]);
+});
+
+test("events that were missed are received once, and the captions go on", async () => {
+  const telephone = await talking(answer);
+  const said = (delta, id) => ({ type: "response.output_audio_transcript.delta", item_id: "a", response_id: "r", delta, event_id: id });
+  connections[0].tell(said("It is ", "event_2"));
+  await cut();
+  const [old, next] = connections;
+  next.open();
+  await settle();
+  old.tell(said("noon.", "event_3"));
+  next.tell(said("noon.", "event_3"));
+  next.tell(said("noon.", "event_3"));
+  assert.deepEqual(telephone.conversation.captions.map(({ text }) => text), ["It is noon."]);
+});
+
+test("a line that comes back to life by itself goes on, and the other connection is given up", async () => {
+  const telephone = await talking(({ signal }) => new Promise((_, reject) => (signal.onabort = () => reject(signal.reason))));
+  await cut();
+  const [old, next] = connections;
+  old.arrived += 1;
+  mock.timers.tick(500);
+  await settle();
+  assert.equal(telephone.lineState.name, "live");
+  assert.deepEqual([old.connectionState, next.connectionState], ["new", "closed"]);
+});
+
+test("a microphone that is changed while the line is down is heard on the next connection", async () => {
+  let answerLate;
+  const telephone = await talking(() => new Promise((resolve) => (answerLate = () => resolve(answer()))));
+  await cut();
+  await telephone.changeMicrophone();
+  answerLate();
+  await settle();
+  connections[1].open();
+  await settle();
+  assert.equal(microphones.length, 2);
+  assert.equal(connections[1].sender.track, microphones[1]);
+});
+
+test("hanging up while the line is down ends the session, the attempt and the microphone", async () => {
+  const telephone = await talking(never, never);
+  await cut();
+  telephone.hangUp();
+  await settle();
+  assert.equal(telephone.lineState.name, "idle");
+  assert.deepEqual(posts.map(({ method }) => method), ["POST", "POST", "DELETE"]);
+  assert.equal(microphones[0].isOpen, false);
+  mock.timers.tick(1_000);
+  assert.equal(connections[0].connectionState, "closed");
+});
+
+test("a session that the edge has forgotten is followed by one that is told what was said", async () => {
+  const telephone = await talking(gone, answer);
+  connections[0].tell({ type: "response.output_text.done", item_id: "a", response_id: "r", text: "Hello.", event_id: "event_2" });
+  connections[0].tell({ type: "response.done", response: { id: "r", status: "completed" }, event_id: "event_3" });
+  await cut();
+  const next = connections[2];
+  assert.deepEqual(Object.keys(posts[2].headers), ["Content-Type"]);
+  next.open();
+  next.tell({ type: "session.created", event_id: "event_1" });
+  assert.deepEqual(types(next), ["session.update", "conversation.item.create"]);
+  assert.equal(telephone.conversation.captions.at(-1).text, "Connected again");
+});
+
+test("leaving the page hangs up at once", async () => {
+  const telephone = await talking(never);
+  telephone.abandon();
+  assert.deepEqual([posts.at(-1).method, posts.at(-1).keepalive], ["DELETE", true]);
+  await settle();
+  assert.equal(telephone.lineState.name, "idle");
+  assert.equal(posts.length, 2);
+});
