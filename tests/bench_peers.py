@@ -193,7 +193,7 @@ async def call(
     try:
         async with Caller.connect(server.url, dialect=system.dialect, session=SESSION) as caller:
             connect_sec = caller.connect_sec
-            emulate(caller._ice, uplink, seed=number, way_back=CLEAN)  # the call is up: this is about its sound
+            emulate(caller.ice, uplink, seed=number, way_back=CLEAN)  # the call is up: this is about its sound
             await asyncio.sleep(SETTLE_SEC)
             async for turn in _turns(caller, plan, seed=number):
                 turns.append(turn)

@@ -120,7 +120,7 @@ async def test_a_call_that_ends_misses_what_is_left_of_it() -> None:
 
 @pytest.mark.slow
 async def test_a_call_that_a_bad_network_prevents_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_client.caller.client.CONNECT_TIMEOUT_SEC", 0.5)
+    monkeypatch.setattr("edge_client.caller.line.CONNECT_TIMEOUT_SEC", 0.5)
     async with foreign_server("/api/offer") as server:
         report = await probed(plan(server.url, PIPECAT, network=NetworkProfile(name="dead", loss=1.0)))
     (call,) = report.calls

@@ -7,8 +7,8 @@ import json
 from rich.console import Console
 
 from edge_client.caller.budget import BUDGETS
+from edge_client.caller.packets import Packets
 from edge_client.caller.probe_report import (
-    Packets,
     ProbeConditions,
     ProbedCall,
     ProbedTurn,

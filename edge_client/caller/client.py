@@ -5,6 +5,9 @@
     async with Caller.connect("http://127.0.0.1:8080") as call:
         await call.say(samples)
         reply = await call.reply()
+
+Where the server can resume calls, one outlives its connection: when nothing has come for a while the caller calls
+again, and the conversation goes on over the new line.
 """
 
 from __future__ import annotations
@@ -20,41 +23,28 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiortc import (
-    InvalidStateError,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCRtpCodecCapability,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
-
 from edge_client.caller.dialect import OPENAI, Dialect
+from edge_client.caller.line import Ends, Line, Network, until
 from edge_client.caller.measure import Interval
 from edge_client.caller.microphone import Microphone
+from edge_client.caller.packets import Packets
 from edge_client.caller.recorder import Arrival
-from edge_client.caller.signalling import calls_url, exchange
+from edge_client.caller.signalling import calls_url, resumption
 from edge_client.caller.spoken import Reply, SpokenTurn
-from edge_client.network.emulated import emulate
-from edge_client.network.profile import NetworkProfile
 from edge_client.webrtc.ice import LOOPBACK, Ice
-from edge_client.webrtc.playout_track import PlayoutTrack
-from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
-from routing.errors import BackendUnavailable
+from routing.errors import BackendError, BackendUnavailable, InvalidRequest
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Samples
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-CONNECT_TIMEOUT_SEC = 10.0
-CLOSE_TIMEOUT_SEC = 5.0
-POLL_SEC = 0.02  # how often a waiting caller looks around; no measurement depends on it
 QUIET_SEC = 0.25  # of silence after the server said that everything was played
 LONG_QUIET_SEC = 1.5  # of silence after which the reply is over where the server does not say so
 LONGEST_REPLY_SEC = 60.0  # for servers that never fall silent
-KEEP_ALIVE_SEC = 1.0
-CHANNEL_PATIENCE_SEC = 2.0  # for a data channel that no server of the dialect needs
+WATCH_SEC = 0.25
+DOUBT_SEC = 3.0  # a line over which nothing came for so long may be cut
+RESUME_SEC = 60.0  # how long an edge keeps the session of a caller who has vanished
+RETRY_SEC = 1.0  # between two attempts to call again
 
 # Servers transcribe only when they are asked to.
 SESSION: Mapping[str, Any] = {
@@ -74,40 +64,44 @@ class Sound:
     play: Callable[[Samples], None] = lambda samples: None
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A bad network for the sound and the events of one call; equal seeds are equally bad."""
-
-    profile: NetworkProfile
-    seed: int = 1
-
-
 class Caller:
     """One call. Made by `connect`; everything runs on one event loop."""
 
     def __init__(
-        self, *, sound: Sound | None, on_event: OnEvent, loopback: bool, dialect: Dialect, network: Network | None
+        self,
+        where: str,
+        *,
+        key: str | None,
+        sound: Sound | None,
+        on_event: OnEvent,
+        dialect: Dialect,
+        network: Network | None,
     ) -> None:
-        self._microphone = Microphone(time.monotonic)
-        self._sound = sound or Sound(read=self._microphone.read)
-        self.connect_sec: float | None = None  # from the offer until sound could flow
-        self._began_at = time.monotonic()
+        self._where = where
+        self._key = key
         self._on_event = on_event
         self._dialect = dialect
         self._network = network
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
-        self._ice = Ice(addresses=None, loopback=loopback)
-        self._connection.on("connectionstatechange", self._note_state)
-        self._transceiver = self._connection.addTransceiver(PlayoutTrack(self._sound.read), "sendrecv")
-        self._transceiver.setCodecPreferences(_opus())
-        self._receiver = Receiver(self._transceiver.receiver, self._heard)
-        self._channel: RTCDataChannel = self._connection.createDataChannel(dialect.channel)
-        self._channel.on("message", self._told)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._microphone = Microphone(time.monotonic)
+        self._sound = sound or Sound(read=self._microphone.read)
+        self._began_at = time.monotonic()
+        self._line = self._new_line(network, idle=False)
+        self._token: str | None = None  # what a call is resumed with; None: it ends with its connection
+        self._last_event_id: str | None = None
+        self._before: Line | None = None  # the line that was cut
+        self._past = Packets()  # of the lines before this one
+        self._given_up = False  # nothing comes any more, and there is no other line to be had
+        self.resumed = 0  # how often the call went on over another line
+        self._watching: asyncio.Task[None] | None = None
         self._turn: SpokenTurn | None = None
         self._turn_before: SpokenTurn | None = None
         self._stirred_at = time.monotonic()  # when something last came: an event, or audible sound
         self._audible_at = float("-inf")  # when the last audible sound came
+
+    def _new_line(self, network: Network | None, *, idle: bool, opened: Callable[[], None] = lambda: None) -> Line:
+        ends = Ends(read=self._sound.read, hear=self._heard, told=self._told, opened=opened)
+        loopback = urlsplit(self._where).hostname in LOOPBACK_HOSTS
+        return Line(ends, dialect=self._dialect, loopback=loopback, network=network, idle=idle)
 
     @classmethod
     @asynccontextmanager
@@ -132,56 +126,32 @@ class Caller:
             BackendUnavailable, AtCapacity, InvalidRequest: there is no call; the message says why.
         """
         where = calls_url(url, model=model, dialect=dialect)
-        loopback = urlsplit(where).hostname in LOOPBACK_HOSTS
-        caller = cls(sound=sound, on_event=on_event, loopback=loopback, dialect=dialect, network=network)
+        caller = cls(where, key=key, sound=sound, on_event=on_event, dialect=dialect, network=network)
         try:
-            await caller._connect(where, key)
+            caller._token = await caller._line.connect(where, key=key)
+            caller._watching = asyncio.create_task(caller._watch())
             if session and dialect.has_events:
                 caller.send({"type": "session.update", "session": dict(session)})
             yield caller
         finally:
             await caller._hang_up()
 
-    async def _connect(self, url: str, key: str | None) -> None:
-        await self._offer()
-        answer = await exchange(self._connection.localDescription.sdp, url=url, key=key, dialect=self._dialect)
-        try:
-            await self._connection.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
-        except Exception as exc:  # a malformed answer comes out of aiortc as any exception there is
-            raise BackendUnavailable(f"{url} gave no usable answer: {str(exc) or type(exc).__name__}") from exc
-        self._tasks = [asyncio.create_task(work) for work in (self._receiver.run(), self._keep_alive())]
-        if not await self._connected():
-            raise BackendUnavailable(f"{url} answered, but cannot be reached by UDP")
+    @property
+    def connect_sec(self) -> float | None:
+        """From the offer until sound could flow; None before."""
+        return self._line.connect_sec
 
-    async def _connected(self) -> bool:
-        """Wait until sound and events can flow; sound alone is enough where the server has no events."""
-        if not await self._until(lambda: self.connect_sec is not None, CONNECT_TIMEOUT_SEC):
-            return False
-        needed = self._dialect.has_events
-        patience_sec = CONNECT_TIMEOUT_SEC if needed else CHANNEL_PATIENCE_SEC
-        return await self._until(lambda: self._channel.readyState == "open", patience_sec) or not needed
-
-    async def _offer(self) -> None:
-        offer = await self._connection.createOffer()
-        self._ice.guard(self._connection)  # before the sockets open
-        await self._connection.setLocalDescription(offer)
-        if self._network:
-            emulate(self._ice, self._network.profile, seed=self._network.seed)
-
-    def _note_state(self) -> None:
-        if self._connection.connectionState == "connected":
-            self.connect_sec = time.monotonic() - self._began_at
-
-    async def _keep_alive(self) -> None:
-        while self._dialect.keep_alive:
-            if self._channel.readyState == "open":
-                self._channel.send(self._dialect.keep_alive)
-            await asyncio.sleep(KEEP_ALIVE_SEC)
+    @property
+    def ice(self) -> Ice:
+        """The sockets of the call, for whoever wants to make their network worse."""
+        return self._line.ice
 
     @property
     def _is_over(self) -> bool:
-        silenced = self._dialect.has_events and self._channel.readyState == "closed"
-        return silenced or self._connection.connectionState in ("failed", "closed")
+        return self._given_up or (self._line.is_over and self._token is None)
+
+    async def _until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        return await until(condition, timeout, is_over=lambda: self._is_over)
 
     # -- a turn --------------------------------------------------------------------------------------------------------
 
@@ -250,16 +220,6 @@ class Caller:
         assert self._turn is not None, "nothing was said"
         return self._turn
 
-    async def _until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not condition():
-            if self._is_over:
-                raise BackendUnavailable("the other side has ended the call")
-            if deadline is not None and time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(POLL_SEC)
-        return True
-
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def _heard(self, samples: Samples) -> None:
@@ -279,14 +239,20 @@ class Caller:
             logger.warning("the server sent something that is no JSON: %.80r", message)
             return
         self._stirred_at = time.monotonic()
+        self._note_id(event)
         for turn in (self._turn_before, self._turn):
             if turn:
                 turn.watch.feed(event)
         self._on_event(event)
 
-    def statistics(self) -> ReceiverStatistics:
+    def _note_id(self, event: object) -> None:
+        match event:
+            case {"event_id": str(event_id)}:
+                self._last_event_id = event_id
+
+    def packets(self) -> Packets:
         """How the sound came through so far."""
-        return self._receiver.statistics()
+        return self._past + self._line.packets()
 
     def send(self, event: Json) -> None:
         """Send a client event.
@@ -294,38 +260,74 @@ class Caller:
         Raises:
             BackendUnavailable: the call has ended.
         """
+        self._line.send(json.dumps(event))
+
+    # -- when the line is cut ------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Call again when the line is cut, for as long as the server resumes calls."""
+        while self._token:
+            await asyncio.sleep(WATCH_SEC)
+            if self._line.quiet_sec > DOUBT_SEC:
+                await self._recover(time.monotonic() + RESUME_SEC)
+            elif self._line.is_over:
+                self._token = None  # the server has hung up
+
+    async def _recover(self, deadline: float) -> None:
+        """Go on over another line, or over the same one where that is there first."""
+        logger.info("nothing has come for %.0f s: calling again", self._line.quiet_sec)
+        while self._token and self._line.quiet_sec > DOUBT_SEC:
+            if time.monotonic() > deadline:
+                self._give_up()
+                return
+            try:
+                await self._call_again(self._token)
+            except InvalidRequest:  # there is nothing to go on with any more
+                self._give_up()
+            except BackendError as fault:
+                logger.info("the call could not be resumed yet: %s", fault)
+                await asyncio.sleep(RETRY_SEC)
+
+    def _give_up(self) -> None:
+        self._token = None
+        self._given_up = True
+
+    async def _call_again(self, token: str) -> None:
+        network = self._network and self._network.later(time.monotonic() - self._began_at)
+        if network and network.cut_sec:  # it is in the way of the request too
+            await asyncio.sleep(WATCH_SEC)
+            return
+        line = self._new_line(network, idle=True, opened=lambda: self._switch(line))
         try:
-            self._channel.send(json.dumps(event))
-        except InvalidStateError as exc:
-            raise BackendUnavailable("the other side has ended the call") from exc
+            await line.connect(self._where, key=self._key, headers=resumption(token, self._last_event_id))
+        finally:
+            left = self._before if line is self._line else line
+            if left:
+                await left.hang_up()
+
+    def _switch(self, line: Line) -> None:
+        """The new line carries the call from its first event on."""
+        self._before, self._line = self._line, line
+        self._past += self._before.packets()
+        self._before.idle, line.idle = True, False
+        self.resumed += 1
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def _hang_up(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SEC):
-                await self._connection.close()
-        except Exception:
-            logger.exception("the call could not be ended in the orderly way")
-            self._ice.abort()
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        await self._line.hang_up()
 
 
 async def warm_up() -> None:
     """Do what the first call of a process does besides, such as loading code: whoever measures one does this before."""
-    caller = Caller(sound=None, on_event=lambda event: None, loopback=True, dialect=OPENAI, network=None)
-    try:
-        await caller._offer()  # noqa: SLF001
-        with socket.socket() as refusing:
-            refusing.bind((LOOPBACK, 0))
-            await exchange("", url=f"http://{LOOPBACK}:{refusing.getsockname()[1]}", key=None)
-    except BackendUnavailable:
-        pass  # nobody listens
-    finally:
-        await caller._hang_up()  # noqa: SLF001
-
-
-def _opus() -> list[RTCRtpCodecCapability]:
-    codecs = RTCRtpSender.getCapabilities("audio").codecs
-    return [codec for codec in codecs if codec.mimeType.lower() == "audio/opus"]
+    with socket.socket() as refusing:
+        refusing.bind((LOOPBACK, 0))
+        where = f"http://{LOOPBACK}:{refusing.getsockname()[1]}"
+        try:
+            async with Caller.connect(where):
+                pass
+        except BackendUnavailable:
+            pass  # nobody listens

@@ -24,23 +24,22 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 
-from edge_client.caller.client import Caller, Network, warm_up
+from edge_client.caller.client import Caller, warm_up
 from edge_client.caller.dialect import Dialect
+from edge_client.caller.line import Network
 from edge_client.caller.loudness import speech_span
 from edge_client.caller.microphone import MICROPHONE_RATE
-from edge_client.caller.probe_report import Packets, ProbeConditions, ProbedCall, ProbedTurn, ProbeReport, turn_line
+from edge_client.caller.packets import Packets
+from edge_client.caller.probe_report import ProbeConditions, ProbedCall, ProbedTurn, ProbeReport, turn_line
 from edge_client.caller.question import Question
 from edge_client.caller.report import Conditions
 from edge_client.caller.spoken import Reply
 from edge_client.loop_lag import LoopLag, watch_loop
 from edge_client.network.profile import NetworkProfile
-from edge_client.webrtc.receiver import ReceiverStatistics
 from routing.errors import AntiphonError, BackendError, InvalidRequest
-from routing.turns import SPEECH_SAMPLE_RATE
 
 SETTLE_SEC = 1.0  # between connecting and the first question: some servers start their work only then
 BETWEEN_CALLS_SEC = 0.5  # for servers that take one call at a time, and notice its end a little later
-PACKET_SAMPLES = SPEECH_SAMPLE_RATE // 50
 
 # Every question begins somewhere else within the frames of packets, of voice detectors, and of servers that judge sound
 # in long pieces: always at the same place, it would measure one case of many.
@@ -90,10 +89,17 @@ class _Call:
     number: int
     connect_ms: float | None = None
     turns: list[ProbedTurn] = field(default_factory=list)
+    resumed: int = 0
     fault: str | None = None
 
     def probed(self) -> ProbedCall:
-        return ProbedCall(number=self.number, connect_ms=self.connect_ms, turns=tuple(self.turns), fault=self.fault)
+        return ProbedCall(
+            number=self.number,
+            connect_ms=self.connect_ms,
+            turns=tuple(self.turns),
+            resumed=self.resumed,
+            fault=self.fault,
+        )
 
 
 class Probe:
@@ -166,7 +172,9 @@ class Probe:
             self._tell(f"[dim]{call.number:>4}[/]    connected in {call.connect_ms:.0f} ms")
             await asyncio.sleep(SETTLE_SEC)
             for question in self._asked(call):
-                self._note(call, await self._ask(caller, question))
+                turn = await self._ask(caller, question)
+                call.resumed = caller.resumed
+                self._note(call, turn)
 
     def _asked(self, call: _Call) -> Iterator[Question]:
         """The questions of one call, each after a silence of its own."""
@@ -176,10 +184,10 @@ class Probe:
             yield Question(question.text, np.concatenate((lead, question.samples)))
 
     async def _ask(self, caller: Caller, question: Question) -> ProbedTurn:
-        before = caller.statistics()
+        before = caller.packets()
         await caller.say(question.samples)
         reply = await caller.answered(patience_sec=self._plan.patience_sec, quiet_sec=self._plan.quiet_sec)
-        return probed_turn(question.text, reply, packets_between(before, caller.statistics()))
+        return probed_turn(question.text, reply, caller.packets() - before)
 
     def _note(self, call: _Call, turn: ProbedTurn) -> None:
         call.turns.append(turn)
@@ -232,16 +240,4 @@ def probed_turn(question: str, reply: Reply, packets: Packets) -> ProbedTurn:
         packets=packets,
         answer=reply.answer,
         errors=reply.errors,
-    )
-
-
-def packets_between(before: ReceiverStatistics, after: ReceiverStatistics) -> Packets:
-    """What came through from one moment to the other."""
-    was, came = before.jitter, after.jitter
-    made_up = came.concealed + came.silent - was.concealed - was.silent
-    return Packets(
-        received=came.received - was.received,
-        lost=came.lost - was.lost,
-        recovered=round((came.recovered - was.recovered) / PACKET_SAMPLES),
-        concealed=round(made_up / PACKET_SAMPLES),
     )

@@ -10,18 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_client.caller.budget import QUANTILES
+from edge_client.caller.packets import Packets
 from edge_client.caller.quantiles import Quantiles, quantiles
 from edge_client.caller.report import ABSENT, Conditions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packets:
-    """How the reply came through the network; counted in packets of 20 ms from the question on."""
-
-    received: int = 0
-    lost: int = 0  # never came, or too late
-    recovered: int = 0  # rebuilt from the copy in the next packet
-    concealed: int = 0  # guessed, or left silent: for the lost ones, and where a late one was not waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +26,7 @@ class ProbedTurn:
     longest_pause_ms: float = 0.0  # of silence inside the reply
     gaps: int = 0  # how often a player that keeps 40 ms in hand would have run dry inside the reply
     starved_ms: float = 0.0  # and for how long in all
-    packets: Packets = Packets()
+    packets: Packets = field(default_factory=Packets)
     answer: str = ""  # in words, where the server tells them
     errors: tuple[str, ...] = ()
 
@@ -52,6 +43,7 @@ class ProbedCall:
     number: int
     connect_ms: float | None = None  # from the offer until sound could flow; None where it never could
     turns: tuple[ProbedTurn, ...] = ()
+    resumed: int = 0  # how often it went on over another connection
     fault: str | None = None  # how it ended before its time
 
 
@@ -89,8 +81,7 @@ class ProbeReport:
 
     def packets(self) -> Packets:
         """Those of all turns together."""
-        parts = [asdict(turn.packets) for turn in self.turns]
-        return Packets(**{name: sum(part[name] for part in parts) for name in asdict(Packets())})
+        return sum((turn.packets for turn in self.turns), Packets())
 
     def totals(self) -> dict[str, float]:
         """The counts over all turns."""
@@ -101,6 +92,7 @@ class ProbeReport:
             "early": sum(turn.early for turn in self.turns),
             "gaps": sum(turn.gaps for turn in self.turns),
             "starved_ms": sum(turn.starved_ms for turn in self.turns),
+            "resumed": sum(call.resumed for call in self.calls),
             **asdict(self.packets()),
         }
 
@@ -155,6 +147,7 @@ def remarks(report: ProbeReport) -> str:
     counts = {
         "turns": ("answered", "misses", "early"),
         "replies": ("gaps", "starved_ms"),
+        "calls": ("resumed",),
         "packets": ("received", "lost", "recovered", "concealed"),
     }
     lines = [

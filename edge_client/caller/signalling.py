@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
@@ -13,6 +14,9 @@ from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
 REQUEST_TIMEOUT_SEC = 10.0
+RESUME = "Antiphon-Resume"  # header: the token of a call
+LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last event that came
+NO_HEADERS: Mapping[str, str] = {}
 
 
 def calls_url(url: str, *, model: str | None = None, dialect: Dialect = OPENAI) -> str:
@@ -33,7 +37,21 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-async def exchange(offer: str, *, url: str, key: str | None, dialect: Dialect = OPENAI) -> str:
+class Answer(NamedTuple):
+    """What a server says to an offer; with ``token`` the call can be resumed on another connection."""
+
+    sdp: str
+    token: str | None
+
+
+def resumption(token: str, last_event_id: str | None) -> dict[str, str]:
+    """The headers that ask to go on with a call, from after the last event that came."""
+    return {RESUME: token} | ({LAST_EVENT: last_event_id} if last_event_id else {})
+
+
+async def exchange(
+    offer: str, *, url: str, key: str | None, dialect: Dialect = OPENAI, headers: Mapping[str, str] = NO_HEADERS
+) -> Answer:
     """Post the offer to ``url`` and return the answer.
 
     Raises:
@@ -42,16 +60,16 @@ async def exchange(offer: str, *, url: str, key: str | None, dialect: Dialect = 
         InvalidRequest: the server refuses this one.
     """
     posted = dialect.write_offer(offer)
-    headers = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
+    own = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
         async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client:
-            response = await client.post(url, content=posted.content.encode(), headers=headers)
+            response = await client.post(url, content=posted.content.encode(), headers=own | dict(headers))
     except httpx.HTTPError as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
     if not response.is_success:
         raise _refusal(response)
-    return dialect.read_answer(response.text)
+    return Answer(dialect.read_answer(response.text), response.headers.get(RESUME))
 
 
 async def _trust(url: str) -> ssl.SSLContext | bool:
