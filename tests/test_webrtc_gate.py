@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from edge_client.webrtc.gate import MOST_SENDERS, SAVED_SEC, STRANGERS_PER_SEC, Gate
 
-CHECK = b"\x00\x01" + bytes(18)
+USERNAME = b"Mn0S:"  # ours, as the caller was told it
+CHECK = b"\x00\x01" + bytes(22) + USERNAME + b"theirs"
 HANDSHAKE = b"\x16\xfe\xfd" + bytes(60)
 
 
@@ -21,15 +22,17 @@ def report(sender: int) -> bytes:
 
 
 def admitted(gate: Gate, datagrams: list[bytes], *, known: bool = True, now: float = 0.0) -> int:
-    return sum(gate.admits(datagram, known=known, now=now) for datagram in datagrams)
+    return sum(gate.admits(datagram, known=known, username=USERNAME, now=now) for datagram in datagrams)
 
 
-@pytest.mark.parametrize("datagram", [HANDSHAKE, sound(1), report(1), b"junk" * 100, b"\xff", b""])
+@pytest.mark.parametrize(
+    "datagram", [HANDSHAKE, sound(1), report(1), b"junk" * 100, b"\x00\x01" + bytes(18), b"\xff", b""]
+)
 def test_a_stranger_may_send_nothing_but_checks(datagram: bytes) -> None:
     gate = Gate(datagrams_per_sec=300)
-    assert not gate.admits(datagram, known=False, now=0.0)
-    assert gate.admits(CHECK, known=False, now=0.0)
-    assert gate.admits(datagram, known=True, now=0.0) == bool(datagram)
+    assert not gate.admits(datagram, known=False, username=USERNAME, now=0.0)
+    assert gate.admits(CHECK, known=False, username=USERNAME, now=0.0)
+    assert gate.admits(datagram, known=True, username=USERNAME, now=0.0) == bool(datagram)
 
 
 def test_a_flood_of_strangers_takes_nothing_from_the_caller() -> None:
@@ -47,17 +50,17 @@ def test_a_caller_has_a_rate_and_what_waited_in_a_cut_link() -> None:
 def test_a_caller_may_begin_anew_some_times_but_not_for_ever() -> None:
     gate = Gate(datagrams_per_sec=300)
     for sender in range(100):
-        if gate.admits(sound(sender), known=True, now=0.0):
+        if gate.admits(sound(sender), known=True, username=USERNAME, now=0.0):
             gate.heard(sound(sender))
     assert admitted(gate, [sound(sender) for sender in range(100)]) == MOST_SENDERS
     assert admitted(gate, [report(sender) for sender in range(100)]) == MOST_SENDERS
-    assert gate.admits(HANDSHAKE, known=True, now=0.0)
+    assert gate.admits(HANDSHAKE, known=True, username=USERNAME, now=0.0)
 
 
 def test_senders_that_were_never_authenticated_take_no_place() -> None:
     gate = Gate(datagrams_per_sec=300)
     assert admitted(gate, [sound(sender) for sender in range(1, 100)]) == 99
-    assert gate.admits(sound(100), known=True, now=0.0)
+    assert gate.admits(sound(100), known=True, username=USERNAME, now=0.0)
 
 
 @given(st.binary(max_size=40), st.booleans())
@@ -65,4 +68,4 @@ def test_any_bytes_are_decided_upon(datagram: bytes, known: bool) -> None:
     gate = Gate(datagrams_per_sec=300)
     for sender in range(MOST_SENDERS):
         gate.heard(sound(sender))
-    assert gate.admits(datagram, known=known, now=0.0) in (True, False)
+    assert gate.admits(datagram, known=known, username=USERNAME, now=0.0) in (True, False)

@@ -24,12 +24,13 @@ class Gate:
         self._strangers = Budget(per_sec=STRANGERS_PER_SEC, saved=STRANGERS_PER_SEC)
         self._senders: set[bytes] = set()
 
-    def admits(self, datagram: bytes, *, known: bool, now: float) -> bool:
+    def admits(self, datagram: bytes, *, known: bool, username: bytes, now: float) -> bool:
         """``known`` tells whether the sender's address has proved to be the caller's.
 
-        A stranger may send connectivity checks only: the caller sends one before it sends anything else.
+        A stranger may send connectivity checks only, and only with our ``username``, which stands in the answer: the
+        caller sends one before it sends anything else.
         """
-        if not datagram or not (known or is_check(datagram)):
+        if not datagram or not (known or (is_check(datagram) and username in datagram)):
             return False
         if self._is_sender_too_many(datagram):
             return False

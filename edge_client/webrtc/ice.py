@@ -106,6 +106,7 @@ class Ice:
         take_check, queue = protocol.datagram_received, connection._queue  # noqa: SLF001
         known: set[tuple[str, int]] = set()
         loop = asyncio.get_running_loop()
+        username = f"{connection.local_username}:".encode()
 
         def take(datagram: bytes, address: tuple[Any, ...]) -> None:
             sender = address[:2]
@@ -113,7 +114,8 @@ class Ice:
             if is_known:
                 known.add(sender)  # bounded like the checks
             now = loop.time()
-            if not self._gate.admits(datagram, known=is_known, now=now) or queue.qsize() >= LONGEST_QUEUE:
+            admitted = self._gate.admits(datagram, known=is_known, username=username, now=now)
+            if not admitted or queue.qsize() >= LONGEST_QUEUE:
                 self.dropped += 1
             elif is_check(datagram):
                 take_check(datagram, address)
