@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from edge_client.caller.budget import BUDGETS, read_budget
 from edge_client.event_loop import run
 from edge_client.network.profile import PROFILES, find_profile
-from routing.errors import AntiphonError
+from routing.errors import AntiphonError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -379,6 +379,8 @@ def demo(
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:
     from edge_client.caller.command import Output
 
+    if json_file and not json_file.parent.is_dir():  # to be told before anything is measured
+        raise SettingsError(f"cannot write {json_file}: there is no folder {json_file.parent}")
     return Output(_console(), folder=folder, json_file=json_file)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_client.caller.dialect import FASTRTC, OPENAI, PIPECAT, Dialect
+from edge_client.caller.edge_process import edge_process
 from edge_client.caller.measure import Interval
 from edge_client.caller.microphone import MICROPHONE_RATE, Microphone
 from edge_client.caller.probe import Probe, ProbePlan
@@ -25,6 +26,7 @@ from routing.turns import Samples
 from tests.edge import running_edge
 from tests.foreign import HANGOVER_SEC, foreign_server
 from tests.scripted import tone
+from tests.spoken import spoken
 from tests.virtual_time import on_virtual_time
 
 HERE = Conditions("Linux x86_64", 2, None)
@@ -47,9 +49,9 @@ def plan(url: str, dialect: Dialect = OPENAI, **changes: Any) -> ProbePlan:
     return ProbePlan(url=url, dialect=dialect, **(usual | changes))
 
 
-async def probed(planned: ProbePlan) -> ProbeReport:
+async def probed(planned: ProbePlan, asked: Question | None = None) -> ProbeReport:
     lines: list[str] = []
-    probe = Probe(planned, [question()], tell=lines.append)
+    probe = Probe(planned, [asked or question()], tell=lines.append)
     await probe.run()
     report = probe.report(HERE)
     assert len(lines) >= len(report.calls)
@@ -154,6 +156,24 @@ async def test_what_was_measured_until_it_was_stopped_is_kept() -> None:
 def note(line: str, answered: asyncio.Event) -> None:
     if "V2V" in line:
         answered.set()
+
+
+@pytest.mark.slow
+@pytest.mark.models
+async def test_the_program_with_the_tone_engine_answers_speech() -> None:
+    speech = await asyncio.to_thread(spoken, "What time is it?")
+    async with edge_process(arguments=("--engine", "tone")) as edge:
+        report = await probed(plan(edge.url, silence_ms=200), question(speech))
+    assert [turn.answer for turn in report.turns] == [TONE_WORDS] * 2
+    assert report.totals()["answered"] == 2
+
+
+@pytest.mark.slow
+async def test_a_full_server_refuses_some_calls_and_answers_the_others() -> None:
+    async with running_edge(ToneBackend(), maximum_sessions=1) as edge:
+        report = await probed(plan(edge.url, calls=3, turns=1, at_once=3))
+    assert sorted(call.fault is None for call in report.calls) == [False, False, True]
+    assert report.figures()["misses"] == 2
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------

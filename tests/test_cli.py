@@ -135,6 +135,13 @@ def test_a_network_that_is_none() -> None:
     assert "clean, lan, wifi, 4g, 3g, train, outage" in fault("probe", "--network", "pigeon")
 
 
+@pytest.mark.parametrize("command", ["call", "probe"])
+def test_a_report_needs_a_folder_and_says_so_first(command: str, tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(0.3), 24_000)
+    message = fault(command, "127.0.0.1:9", "--wav", str(tmp_path / "q.wav"), "--json", "nowhere/report.json")
+    assert message == "cannot write nowhere/report.json: there is no folder nowhere"
+
+
 def test_only_some_servers_can_be_asked_for_a_silence() -> None:
     message = fault("probe", "http://127.0.0.1:9/api/offer", "--silence-ms", "200")
     assert "only an openai server" in message

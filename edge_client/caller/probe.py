@@ -36,7 +36,7 @@ from edge_client.caller.report import Conditions
 from edge_client.caller.spoken import Reply
 from edge_client.loop_lag import LoopLag, watch_loop
 from edge_client.network.profile import NetworkProfile
-from routing.errors import AntiphonError, BackendError, InvalidRequest
+from routing.errors import BackendError, InvalidRequest
 
 SETTLE_SEC = 1.0  # between connecting and the first question: some servers start their work only then
 BETWEEN_CALLS_SEC = 0.5  # for servers that take one call at a time, and notice its end a little later
@@ -118,7 +118,8 @@ class Probe:
         self._tell = tell
         self._numbers = iter(range(1, plan.calls + 1))
         self._calls: list[_Call] = []
-        self._lag = LoopLag()
+        self._lag = LoopLag()  # of the last minute
+        self._worst_lag_sec = 0.0
 
     async def run(self) -> None:
         """Make all calls. What the network does to them is part of the result.
@@ -147,15 +148,16 @@ class Probe:
         try:
             await self._converse(call)
         except BackendError as fault:
+            call.fault = str(fault)
             if self._is_hopeless:
-                self._calls.remove(call)
+                self._calls.clear()
                 raise
-            self._end(call, fault)
+            self._miss_the_rest(call)
 
     @property
     def _is_hopeless(self) -> bool:
         """Whether there is nobody to call: a call that fails on a network made bad is a result."""
-        return self._plan.network is None and all(call.connect_ms is None for call in self._calls)
+        return self._plan.network is None and all(call.fault and call.connect_ms is None for call in self._calls)
 
     async def _converse(self, call: _Call) -> None:
         plan = self._plan
@@ -191,11 +193,12 @@ class Probe:
 
     def _note(self, call: _Call, turn: ProbedTurn) -> None:
         call.turns.append(turn)
+        self._worst_lag_sec = max(self._worst_lag_sec, self._lag.statistics().worst_sec)
         self._tell(turn_line(f"{call.number}.{len(call.turns)}", turn))
 
-    def _end(self, call: _Call, fault: AntiphonError) -> None:
+    def _miss_the_rest(self, call: _Call) -> None:
         """What could not be asked or heard any more is missed."""
-        call.fault = str(fault)
+        assert call.fault is not None
         self._tell(f"[dim]{call.number:>4}[/]    [red]{escape(call.fault)}[/]")
         missed = islice(cycle(self._questions), len(call.turns), self._plan.turns)
         call.turns += [ProbedTurn(question=question.text, errors=(call.fault,)) for question in missed]
@@ -213,7 +216,7 @@ class Probe:
                 machine=machine,
             ),
             calls=[call.probed() for call in sorted(self._calls, key=lambda call: call.number)],
-            own_lag_ms=self._lag.statistics().worst_sec * 1000,
+            own_lag_ms=self._worst_lag_sec * 1000,
         )
 
 
