@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from aiortc import rtp
 from aiortc.rtp import RtpPacket
+from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketState
 from websockets.asyncio.client import connect
 
@@ -27,7 +28,7 @@ from edge_client.device.results import say_result
 from edge_client.ears import Ears
 from edge_client.endpointer import EndpointerSettings
 from edge_client.models.thread import ModelThread
-from edge_client.realtime import program, server
+from edge_client.realtime import listening, program, server
 from edge_client.realtime.session_config import MAXIMUM_SESSION_BYTES, SessionConfig
 from edge_client.realtime.socket import MAXIMUM_CHARACTERS, MAXIMUM_EVENTS, Outbox, serve_socket
 from edge_client.settings import EdgeSettings, read_settings
@@ -397,13 +398,18 @@ def test_a_long_text_is_cut_into_clauses_in_one_pass() -> None:
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
+def test_a_page_keeps_its_connection_until_its_caller_dials() -> None:
+    """A new one costs a round trip, or three with TLS, and a person looks at a page for longer than a few seconds."""
+    assert program.server_config(FastAPI()).timeout_keep_alive >= 60
+
+
 def test_of_two_edges_that_start_at_once_on_one_port_the_second_says_why_it_cannot() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         settings = EdgeSettings(port=free.getsockname()[1])
-    with program._bound(settings) as first, program._bound(settings) as second:
-        program._listen(settings, first)
+    with listening.bound_socket(settings) as first, listening.bound_socket(settings) as second:
+        listening.listen(settings, first)
         with pytest.raises(SettingsError, match="Address already in use"):
-            program._listen(settings, second)
+            listening.listen(settings, second)
 
 
 def test_a_file_of_other_bytes_is_no_settings(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from routing.router import Router
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
 SHUTDOWN_SEC = 5  # for connections to end by themselves
+KEEP_ALIVE_SEC = 75  # of idle connections: a page is looked at before its caller dials, and a new one costs round trips
 
 
 @asynccontextmanager
@@ -58,4 +59,5 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         ws_max_size=MAXIMUM_MESSAGE_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SEC,
+        timeout_keep_alive=KEEP_ALIVE_SEC,
     )
