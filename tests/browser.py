@@ -53,6 +53,10 @@ class Visit:
     async def is_connected(self) -> None:
         await expect(self.page.get_by_role("status")).to_have_text("Connected", timeout=WAIT_MS)
 
+    async def is_away(self) -> None:
+        """The page has noticed that the line is dead."""
+        await expect(self.page.get_by_role("status")).to_have_text("Reconnecting", timeout=WAIT_MS)
+
     async def write(self, text: str) -> None:
         await self.page.get_by_label("Type instead of speaking").fill(text)
         await self.button("Send").click()

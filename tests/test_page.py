@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ from blockbuster import BlockBuster
 from playwright.async_api import Page, expect
 
 from tests.browser import DESKTOP, WAIT_MS, Visit, answered_calls, plain, recorded, visit
-from tests.edge import EdgeProcess, running_edge
+from tests.edge import EdgeProcess, running_edge, scripted_edge, served
 from tests.scripted import ScriptedBackend, say
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("may_block"), pytest.mark.timeout(120)]
@@ -63,6 +65,8 @@ async def has_waterfall(seen: Visit, *, turns: int) -> None:
     for name in ("Endpoint wait", "TTFA", "Network, playout"):
         await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
     await expect(seen.page.get_by_role("heading", name="Voice to voice")).to_have_text(re.compile(r"\d+ ms"))
+    for name in ("in it: jitter buffer", "after it: output", "Heard after"):  # known when the reply has ended
+        await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
 
 
 async def show_latency(seen: Visit) -> None:
@@ -117,6 +121,24 @@ async def test_a_call_that_the_edge_ends_is_dialled_again_and_remembers() -> Non
     assert history == ["Good evening", "Hello to you.", "Are you still there?"]
     assert len(set(calls)) == 2
     assert [re.sub(r"\D", "", line) for line in seen.complaints] == ["404"]  # asked for the session that is gone
+
+
+async def test_an_edge_that_was_restarted_is_found_again_and_told_what_was_said() -> None:
+    first, second = ScriptedBackend(say("Hello to you.")), ScriptedBackend(say("Yes, I am."))
+    async with AsyncExitStack() as page:
+        async with running_edge(first) as edge:
+            seen = await page.enter_async_context(visit(edge.url))
+            await seen.write("Good evening")
+            await seen.captions("far", 1)
+        host, port = urlsplit(edge.url).hostname, urlsplit(edge.url).port
+        await seen.is_away()
+        async with scripted_edge(second) as another, served(another, (host or "", port or 0)):
+            await expect(seen.page.get_by_text("Connected again")).to_be_visible(timeout=WAIT_MS)
+            await seen.write("Are you still there?")
+            await seen.captions("far", 2)
+            await page.aclose()
+    history = [getattr(item, "text", None) for item in second.turns[-1].history]
+    assert history == ["Good evening", "Hello to you.", "Are you still there?"]
 
 
 async def end(url: str, call: str) -> None:

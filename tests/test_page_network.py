@@ -100,7 +100,7 @@ class Journey:
         """Nothing gets through for a while; the page notices."""
         await self.network.cut()
         healed = asyncio.create_task(self._restore(duration_sec))
-        await expect(self.seen.page.get_by_role("status")).to_have_text("Reconnecting", timeout=WAIT_MS)
+        await self.seen.is_away()
         await healed
 
     async def _restore(self, after_sec: float) -> None:
@@ -246,7 +246,7 @@ async def test_what_is_typed_into_a_dead_line_is_asked_once_when_it_is_back(tmp_
         cut = asyncio.create_task(there.cut(7.0))
         await asyncio.sleep(1.0)
         await there.seen.write("Second")  # nobody knows yet that the line is dead
-        await expect(there.seen.page.get_by_role("status")).to_have_text("Reconnecting", timeout=WAIT_MS)
+        await there.seen.is_away()
         await there.seen.write("Third")
         await cut
         assert await there.seen.captions("far", 3) == ["One.", "Two.", "Three."]

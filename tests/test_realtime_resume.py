@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from edge_client.network.emulated import emulate
 from edge_client.network.profile import find_profile
-from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
+from tests.scale import scale, steps_heard
 from tests.scripted import ScriptedBackend, say, tone
 
 pytestmark = pytest.mark.slow  # real peers, in real time
 
 SPEECH = tone(0.6)
-STEP_SEC = 0.1
 PEER = {"vanish_timeout_sec": 1.0, "suspect_timeout_sec": 0.7}
-
-
-def pitch(number: int) -> float:
-    return 400.0 + 60.0 * number
-
-
-async def scale(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
-    """Thirty steps of rising pitch: which of them were heard, and in which order, can be told afterwards."""
-    yield Heard("sing me a scale", is_final=True, end_of_sentence=1.0)
-    yield TextDelta("la la la")
-    for number in range(30):
-        yield AudioChunk(tone(STEP_SEC, frequency=pitch(number)), REPLY_SAMPLE_RATE)
-    yield ReplyEnd()
-
-
-def steps_heard(samples: Samples) -> list[int]:
-    """The steps in a recording at 16 kHz, each as often as it begins."""
-    window = 640  # 40 ms
-    heard: list[int] = []
-    for start in range(0, len(samples) - window, window // 2):
-        block = samples[start : start + window]
-        if np.sqrt(np.mean(block**2)) < 0.1:
-            continue
-        spectrum = np.abs(np.fft.rfft(block * np.hanning(window), 8 * window))
-        frequency = float(np.argmax(spectrum)) * 16_000 / (8 * window)
-        number = round((frequency - 400) / 60)
-        if abs(frequency - pitch(number)) < 15 and (not heard or heard[-1] != number):
-            heard.append(number)
-    return heard
 
 
 @asynccontextmanager
@@ -86,7 +55,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None) -> None:
-    backend = ScriptedBackend(scale)
+    backend = ScriptedBackend(scale())
     async with running_edge(backend, peer=PEER) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
         await caller.sound()
@@ -107,7 +76,7 @@ async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None
 
 
 async def test_a_link_that_is_cut_for_a_moment_costs_no_word_of_the_reply() -> None:
-    async with running_edge(ScriptedBackend(scale)) as edge, calling(edge) as (caller, _):
+    async with running_edge(ScriptedBackend(scale())) as edge, calling(edge) as (caller, _):
         network = emulate(caller.ice, find_profile("lan"), seed=1)
         caller.microphone.say(SPEECH)
         await caller.sound()
@@ -148,7 +117,7 @@ async def test_what_was_said_before_the_cut_is_answered_after_it_with_the_histor
 
 
 async def test_events_that_were_missed_come_once_and_in_order() -> None:
-    async with running_edge(ScriptedBackend(scale), peer=PEER) as edge, calling(edge) as (caller, answer):
+    async with running_edge(ScriptedBackend(scale()), peer=PEER) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
         await caller.event("output_audio_buffer.started")
         seen = caller.events
@@ -171,7 +140,7 @@ async def test_the_old_connection_is_let_go_when_the_new_one_is_answered(nothing
 
 
 async def test_a_reply_moves_over_with_the_caller() -> None:
-    async with running_edge(ScriptedBackend(scale)) as edge, calling(edge) as (caller, answer):
+    async with running_edge(ScriptedBackend(scale())) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
         await caller.sound()
         await asyncio.sleep(0.7)
