@@ -22,7 +22,7 @@ MOVE_INTERVAL_SEC = 5.0  # clocks that run apart by 100 ppm need a step in 25 s
 LOOK_INTERVAL_SEC = 0.5
 
 ARRIVALS_KEPT = 100  # two seconds
-FEWEST_ARRIVALS = 50
+FEWEST_ARRIVALS = 25
 OLDEST_ARRIVAL_SEC = 3.0
 CLUSTER_SEC = 0.005  # packets that come within so much of the 20 ms come regularly ...
 CLUSTER_SHARE = 0.7  # ... when it is so great a part of them

@@ -32,8 +32,8 @@ class PlayoutTrackStatistics:
     skipped_sec: float  # the time skipped in them
     worst_lateness_sec: float
     failures: int  # packets of silence sent because the sound could not be had
-    moves: int = 0  # times the ticks were moved to where the caller's packets come
-    expected_loss: float = 0.0  # the part of the packets that the caller lost of late
+    moves: int  # times the ticks were moved to where the caller's packets come
+    expected_loss: float  # the part of the packets that the caller lost of late
 
 
 class PlayoutTrack(MediaStreamTrack):
