@@ -49,7 +49,7 @@ class EdgeSettings(BaseModel):
     api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
     allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
     maximum_sessions: int = Field(default=16, ge=1)  # of all workers together
-    workers: int = Field(default=1, ge=1, le=256)  # processes behind the one port, each with models of its own
+    workers: int = Field(default=1, ge=1, le=64)  # processes behind the one port, each with models of its own
     engine: Literal["device", "tone"] = "device"  # what answers: this machine's models, or a tone at once
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()

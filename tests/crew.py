@@ -18,8 +18,10 @@ from edge_client.models.thread import ModelThread
 from edge_client.realtime.board import Board
 from edge_client.realtime.crew import Crew, share
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.entrance import Entrances, arrivals_socket
 from edge_client.realtime.server import create_app
 from edge_client.realtime.siblings import Siblings, private_socket
+from edge_client.realtime.worker_server import WorkerServer
 from edge_client.settings import EdgeSettings
 from routing.router import Router
 from tests.edge import RunningEdge
@@ -72,24 +74,24 @@ async def running_worker(place: Workplace, whole: EdgeSettings, *, number: int) 
 @asynccontextmanager
 async def _served(edge: Edge, folder: Path) -> AsyncIterator[str]:
     assert edge.crew
+    up, go = asyncio.Event(), asyncio.Event()
+    go.set()
+    config = uvicorn.Config(create_app(edge), log_config=None, timeout_graceful_shutdown=2, lifespan="on")
+    server = WorkerServer(config, on_started=up.set)
     private = await asyncio.to_thread(private_socket, folder, edge.crew.number)
-    with private, socket.create_server(("127.0.0.1", 0)) as public:
+    arrivals = await asyncio.to_thread(arrivals_socket, folder, edge.crew.number)
+    with (
+        private,
+        arrivals,
+        closing(Entrances(folder, edge.crew, server.new_protocol, arrivals)) as entrances,
+        socket.create_server(("127.0.0.1", 0)) as public,
+    ):
         url = f"http://127.0.0.1:{public.getsockname()[1]}"
-        server = _Server(uvicorn.Config(create_app(edge), log_config=None, timeout_graceful_shutdown=2, lifespan="on"))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[public, private]))
-            await server.up.wait()
+            tasks.create_task(server.serve(sockets=[private]))
+            await up.wait()
+            await server.welcome(go, public, entrances)
             try:
                 yield url
             finally:
-                server.should_exit = True
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
+                server.stop()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_client.conversation import new_id
 from edge_client.realtime.board import Board, Load
-from edge_client.realtime.crew import Crew, marked, named_worker, share
+from edge_client.realtime.crew import PROMISE_SEC, Crew, marked, named_worker, share
 from edge_client.realtime.siblings import Siblings
 
 
@@ -24,14 +25,16 @@ def board() -> Iterator[Board]:
             yield board
 
 
-def crew(board: Board, number: int, *, sessions: int, places: int = 4) -> Crew:
+def crew(
+    board: Board, number: int, *, sessions: int, places: int = 4, clock: Callable[[], float] = lambda: 0.0
+) -> Crew:
     crew = Crew(
         number=number,
         places=places,
         signing_key=b"",
         board=board,
         siblings=None,  # type: ignore[arg-type]  # nobody is asked here
-        clock=lambda: 0.0,
+        clock=clock,
     )
     crew.report(sessions)
     return crew
@@ -74,41 +77,48 @@ def test_a_full_worker_takes_no_call(board: Board) -> None:
     assert full.emptiest() == []
 
 
-def test_connections_are_left_to_those_with_less_to_do(board: Board) -> None:
-    busy, idle = crew(board, 0, sessions=2), crew(board, 1, sessions=0)
-    assert not busy.welcomes()
-    assert idle.welcomes()
-    idle.report(1)
-    assert busy.welcomes()
-
-
-def test_a_full_worker_leaves_connections_to_others_while_one_has_a_place(board: Board) -> None:
-    full, other = crew(board, 0, sessions=4), crew(board, 1, sessions=3)
-    assert not full.welcomes()
-    other.report(4)
-    assert full.welcomes()  # somebody must say that all places are taken
-
-
-def test_a_worker_that_is_stuck_keeps_nobody_from_taking_connections(board: Board) -> None:
+def test_a_worker_that_is_stuck_gets_nothing(board: Board) -> None:
     busy = crew(board, 0, sessions=3)
     board.write(Load(1, sessions=0, places=4), now=-60.0)
-    assert busy.welcomes()
     assert busy.emptiest() == [0]
 
 
-def test_a_change_is_told() -> None:
-    with tempfile.TemporaryFile() as file:
-        file.truncate(Board.size(3))
-        with closing(Board(file.fileno(), 3)) as board:
-            changed = crew(board, 0, sessions=0)
-            seen = list[int]()
-            changed.on_change = lambda: seen.append(changed.sessions())
-            changed.report(2)
-    assert seen == [2]
+def test_a_crowd_is_spread_before_anybody_has_a_place(board: Board) -> None:
+    asked, _ = crew(board, 0, sessions=0, places=2), crew(board, 1, sessions=0, places=2)
+    takers = list[int]()
+    for _ in range(4):
+        takers.append(asked.taker())
+        asked.promise(takers[-1])
+    assert takers == [0, 1, 0, 1]
+    assert asked.full
+    assert asked.emptiest() == [0, 1]  # nobody has a place yet: where all may be promised, asking is worth it
 
 
-async def test_siblings_are_all_the_others(tmp_path: object, nothing_left_behind: None) -> None:
-    from pathlib import Path
+def test_a_session_that_has_its_place_was_the_one_promised(board: Board) -> None:
+    asked = crew(board, 0, sessions=0, places=2)
+    asked.promise(0)
+    asked.report(1)
+    assert not asked.full
+    asked.report(2)
+    assert asked.full
 
-    async with Siblings(Path(str(tmp_path)), own=1, workers=3) as siblings:
+
+def test_a_promise_is_forgotten(board: Board) -> None:
+    now = [0.0]
+    asked = crew(board, 0, sessions=0, places=1, clock=lambda: now[0])
+    asked.promise(0)
+    assert asked.full
+    now[0] = 2 * PROMISE_SEC
+    assert not asked.full
+
+
+def test_those_who_are_known_to_be_full_are_not_asked_again(board: Board) -> None:
+    asked, _, _ = (crew(board, number, sessions=number) for number in range(3))
+    assert asked.taker() == 0
+    assert asked.taker(known_full=[0]) == 1
+    assert asked.taker(known_full=[0, 1, 2]) == 0  # somebody must say that all places are taken
+
+
+async def test_siblings_are_all_the_others(tmp_path: Path, nothing_left_behind: None) -> None:
+    async with Siblings(tmp_path, own=1, workers=3) as siblings:
         assert siblings.numbers() == {0, 2}

@@ -50,8 +50,8 @@ class Pinning:
         self._crew = crew
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        workers = self._wanted(scope)
-        if not workers or workers[0] == self._crew.number:
+        named = _named(scope)
+        if named is None or FORWARDED in Headers(scope=scope):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -59,30 +59,21 @@ class Pinning:
             body = await request.body()
         except ClientDisconnect:
             return  # nobody waits for an answer
-        response = await self._ask(workers, request, body)
+        response = await self._ask(self._wanted(named), request, body)
         await (response or self._app)(scope, _again(body, receive), send)
 
-    def _wanted(self, scope: Scope) -> list[int]:
-        """The workers that may answer this, best first."""
-        if scope["type"] != "http":
-            return []
-        headers = Headers(scope=scope)
-        if FORWARDED in headers:
-            return []
-        if about := _ABOUT_A_CALL.match(scope["path"]):
-            return self._owner(about[1])
-        if scope["path"] == OFFERS and scope["method"] == "POST":
-            token = headers.get(RESUME)
-            return self._crew.emptiest() if token is None else self._owner(token)
-        return []
-
-    def _owner(self, identifier: str) -> list[int]:
-        worker = named_worker(identifier)
+    def _wanted(self, named: str) -> list[int]:
+        """The workers that may answer, best first: the one that an id names, or whoever has places for a new call."""
+        if not named:
+            return self._crew.emptiest()
+        worker = named_worker(named)
         return [worker] if worker in self._crew.siblings.numbers() else []
 
     async def _ask(self, workers: list[int], request: Request, body: bytes) -> Response | None:
         """What another worker answers; None where this one must."""
         for worker in workers:
+            if request.scope["path"] == OFFERS:
+                self._crew.promise(worker)
             if worker == self._crew.number:
                 return None
             try:
@@ -102,6 +93,17 @@ class Pinning:
         headers = [(name, value) for name, value in request.headers.raw if name not in _LEFT_OUT]
         target = path + b"?" + query if query else path
         return await self._crew.siblings.ask(worker, request.method, target, headers=headers, body=body)
+
+
+def _named(scope: Scope) -> str | None:
+    """The id of the call that this is about, "" for a new one; None for whatever any worker can answer."""
+    if scope["type"] != "http":
+        return None
+    if about := _ABOUT_A_CALL.match(scope["path"]):
+        return about[1]
+    if scope["path"] == OFFERS and scope["method"] == "POST":
+        return Headers(scope=scope).get(RESUME, "")
+    return None
 
 
 def _passed_on(answer: httpx.Response) -> Response:

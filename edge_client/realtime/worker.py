@@ -11,18 +11,16 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 
-import uvicorn
-from fastapi import FastAPI
-
 from edge_client.event_loop import run
 from edge_client.realtime.board import Board
 from edge_client.realtime.crew import Crew, share
-from edge_client.realtime.door import Door
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.entrance import Entrances, arrivals_socket
 from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
 from edge_client.realtime.program import open_edge, server_config
 from edge_client.realtime.server import create_app
 from edge_client.realtime.siblings import Siblings, private_socket
+from edge_client.realtime.worker_server import WorkerServer
 from routing.errors import AntiphonError
 
 BEAT_SEC = 0.25
@@ -63,98 +61,75 @@ class _Worker:
         self.dismissed = False
         self._orders = orders
         self._control = control
-        self._server: _Server | None = None
+        self._go = asyncio.Event()
+        self._stop: Callable[[], object] = lambda: None
 
     async def work(self) -> None:
-        listening_to = asyncio.create_task(self._listen_to_supervisor(asyncio.current_task()))
+        obeying = asyncio.create_task(self._obey())
+        self._stop = _cancel_of_this_task()
         try:
-            async with self._edge() as (edge, crew):
-                await self._serve(edge, crew)
+            async with self._edge() as edge:
+                await self._serve(edge)
         finally:
-            listening_to.cancel()
+            obeying.cancel()
 
-    async def _listen_to_supervisor(self, work: asyncio.Task[None] | None) -> None:
+    async def _obey(self) -> None:
+        """Do what the supervisor says, until it has gone."""
         while message := await self._control.receive():
-            if isinstance(message, Go) and self._server:
-                self._server.welcome()
+            assert isinstance(message, Go)
+            self._go.set()
         self.dismissed = True
-        if self._server:
-            self._server.should_exit = True
-        elif work:
-            work.cancel()
+        self._stop()
 
     @asynccontextmanager
-    async def _edge(self) -> AsyncIterator[tuple[Edge, Crew]]:
+    async def _edge(self) -> AsyncIterator[Edge]:
         orders, workers = self._orders, self._orders.settings.workers
         places = share(orders.settings.maximum_sessions, workers=workers, number=orders.number)
         settings = orders.settings.model_copy(update={"maximum_sessions": places})
-        with closing(Board(orders.board, workers)) as board:
-            async with Siblings(orders.folder, own=orders.number, workers=workers) as siblings:
+        async with Siblings(orders.folder, own=orders.number, workers=workers) as siblings:
+            with closing(Board(orders.board, workers)) as board:
                 crew = Crew(
-                    number=orders.number,
-                    places=places,
-                    signing_key=orders.signing_key,
-                    board=board,
-                    siblings=siblings,
+                    number=orders.number, places=places, signing_key=orders.signing_key, board=board, siblings=siblings
                 )
                 async with open_edge(settings, progress=self._progress, crew=crew) as edge:
-                    yield edge, crew
+                    yield edge
 
     def _progress(self, text: str) -> None:
         self._control.send(Progress(text))
 
-    async def _serve(self, edge: Edge, crew: Crew) -> None:
+    async def _serve(self, edge: Edge) -> None:
+        """Serve the other workers from now on, and callers once the supervisor says so."""
+        assert edge.crew
+        server = WorkerServer(server_config(create_app(edge)), on_started=lambda: self._control.send(Ready()))
+        self._stop = server.stop
+        folder, listening = self._orders.folder, socket.socket(fileno=self._orders.listening)
         with (
-            socket.socket(fileno=self._orders.listening) as listening,
-            private_socket(self._orders.folder, self._orders.number) as private,
+            listening,
+            private_socket(folder, edge.crew.number) as private,
+            arrivals_socket(folder, edge.crew.number) as arrivals,
+            closing(Entrances(folder, edge.crew, server.new_protocol, arrivals)) as entrances,
         ):
-            self._server = _Server(create_app(edge), listening, crew, on_started=lambda: self._control.send(Ready()))
-            beating = asyncio.create_task(self._server.beat())
+            tasks = [
+                asyncio.create_task(_beat(edge.crew)),
+                asyncio.create_task(server.welcome(self._go, listening, entrances)),
+            ]
             try:
-                await self._server.serve(sockets=[private])
+                await server.serve(sockets=[private])
             finally:
-                beating.cancel()
+                for task in tasks:
+                    task.cancel()
 
 
-class _Server(uvicorn.Server):
-    """Serves the other workers as soon as it has started, and callers once it was told to."""
+def _cancel_of_this_task() -> Callable[[], object]:
+    task = asyncio.current_task()
+    assert task
+    return task.cancel
 
-    def __init__(self, app: FastAPI, listening: socket.socket, crew: Crew, *, on_started: Callable[[], None]) -> None:
-        super().__init__(server_config(app))
-        self._crew = crew
-        self._on_started = on_started
-        self._door = Door(listening, self._new_protocol)
-        self._welcoming = False
 
-    def _new_protocol(self) -> asyncio.Protocol:
-        """As for the sockets that uvicorn listens on itself."""
-        new_protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return new_protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-    def welcome(self) -> None:
-        """Take callers from now on."""
-        self._welcoming = True
-        self._crew.on_change = self._look
-        self._look()
-
-    async def beat(self) -> None:
-        while True:
-            if self._welcoming:
-                self._look()
-            await asyncio.sleep(BEAT_SEC)
-
-    def _look(self) -> None:
-        self._crew.beat()
-        self._door.set_open(self._welcoming and self._crew.welcomes())
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._welcoming = False
-        self._door.set_open(False)
-        await super().shutdown(sockets)
+async def _beat(crew: Crew) -> None:
+    while True:
+        crew.beat()
+        await asyncio.sleep(BEAT_SEC)
 
 
 if __name__ == "__main__":
