@@ -76,7 +76,7 @@ LONGEST_LEAD_SEC = 0.04  # before a sentence, so that it ends anywhere within pa
 PATIENCE_SEC = 3.0  # a reply that takes longer is missed
 QUIET_SEC = 0.3  # of silence after which a reply is over
 CLOSE_TO_TONE_HZ = 50
-CLOSE_TO_TONE_SEC = 0.25  # a part may be lost on the way without making it another sound
+LEAST_TONE_SEC = TONE_SEC / 2  # a part may be lost on the way, or come late, without making it another sound
 
 WIDTH = 120  # of the tables, wherever they are written to
 
@@ -102,11 +102,12 @@ class TurnFigures:
     """One turn; None where no tone came after the sentence."""
 
     v2v_ms: float | None
-    early: bool
-    strange: bool  # something came that is not the tone
+    early: bool = False
+    strange_ms: float | None = None  # after which something came that is not the tone
+    reply_ms: float = 0.0  # from the first to the last audible sample of whatever came
 
 
-MISSED = TurnFigures(v2v_ms=None, early=False, strange=False)
+MISSED = TurnFigures(v2v_ms=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,19 +225,20 @@ async def _turns(caller: Caller, plan: Plan, *, seed: int) -> AsyncIterator[Turn
 
 def judged(reply: Reply) -> TurnFigures:
     """What came, taken for an answer only if it is the tone."""
-    v2v_sec = reply.latency.v2v_sec
+    v2v_ms = None if reply.latency.v2v_sec is None else reply.latency.v2v_sec * 1000
     right = reply.sound is not None and is_tone(reply.sound, reply.latency.reply_sec)
     return TurnFigures(
-        v2v_ms=v2v_sec * 1000 if v2v_sec is not None and right else None,
+        v2v_ms=v2v_ms if right else None,
         early=reply.latency.early,
-        strange=v2v_sec is not None and not right,
+        strange_ms=None if right else v2v_ms,
+        reply_ms=reply.latency.reply_sec * 1000,
     )
 
 
 def is_tone(sound: AudioChunk, duration_sec: float) -> bool:
-    """Whether its loudest frequency is that of the tone from the first 20 ms on, and its length fits."""
+    """Whether its loudest frequency is that of the tone from the first 20 ms on, and it is more than a click."""
     loud = np.flatnonzero(np.abs(sound.samples) > 0.01)
-    if not len(loud) or abs(duration_sec - TONE_SEC) > CLOSE_TO_TONE_SEC:
+    if not len(loud) or duration_sec < LEAST_TONE_SEC:
         return False
     beginning = sound.samples[loud[0] :][: sound.sample_rate // 50]
     spectrum = np.abs(np.fft.rfft(beginning * np.hanning(len(beginning)), sound.sample_rate))  # one bin is one hertz
@@ -247,8 +249,13 @@ def is_tone(sound: AudioChunk, duration_sec: float) -> bool:
 
 
 def line(figures: CallFigures) -> str:
-    waits = " ".join(_figure(turn.v2v_ms) for turn in figures.turns)
-    return f"[dim]{figures.round}[/] {figures.system:<9} {figures.uplink:<9} {waits}"
+    return f"[dim]{figures.round}[/] {figures.system:<9} {figures.uplink:<9} {' '.join(map(_turn, figures.turns))}"
+
+
+def _turn(turn: TurnFigures) -> str:
+    if turn.strange_ms is not None:
+        return f"[red]{turn.strange_ms:.0f} for {turn.reply_ms:.0f} ms[/]"
+    return _figure(turn.v2v_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +287,7 @@ def summary(calls: Sequence[CallFigures]) -> Summary:
         p95_ms=waits and waits.p95,
         missed=sum(turn.v2v_ms is None for turn in turns),
         early=sum(turn.early for turn in turns),
-        strange=sum(turn.strange for turn in turns),
+        strange=sum(turn.strange_ms is not None for turn in turns),
         connect_ms=connects and connects.median,
         processor_sec=float(np.median([figures.processor_sec for figures in calls])),
         processor_percent=100 * sum(f.processor_sec for f in calls) / sum(f.duration_sec for f in calls),
