@@ -187,8 +187,6 @@ class VoiceStream:
         self._held[number] = packet
         if len(self._held) > MOST_HELD:
             self._give_up_at = packet.arrived_at
-        elif number == min(self._held):
-            self._give_up_at = None
         self._release(packet.arrived_at, steps)
 
     def _release(self, now: float, steps: list[Step]) -> None:
@@ -223,7 +221,6 @@ class VoiceStream:
         if 0 < gap <= self._longest_gap_ticks(now):
             self._fill(gap, packet, steps)
         self._next = first
-        self._give_up_at = None
 
     def _miss(self, first: int) -> None:
         self._tally.lost += first - self._next
