@@ -196,6 +196,18 @@ async def test_a_call_that_is_over_cannot_be_resumed(gone: str, nothing_left_beh
     assert refused.json()["error"]["code"] == "call_not_found"
 
 
+async def test_a_call_that_is_being_hung_up_cannot_be_resumed_any_more() -> None:
+    async with running_edge() as edge, calling(edge) as (_, answer), Caller() as again:
+        offer = await again.offer()
+        headers = {name.replace("_", "-"): value for name, value in resuming(answer).items()}
+        async with httpx.AsyncClient(
+            base_url=edge.url, headers={"Content-Type": "application/sdp"} | headers
+        ) as client:
+            hung_up = await client.delete(answer.headers["Location"])
+            refused = await client.post("/v1/realtime/calls", content=offer)
+    assert (hung_up.status_code, refused.status_code) == (200, 404)
+
+
 async def test_the_token_is_credential_enough_and_nothing_else_is() -> None:
     async with running_edge(api_keys=["secret"]) as edge:
         async with calling(edge, Authorization="Bearer secret") as (_, answer), calling(edge, **resuming(answer)):

@@ -73,17 +73,19 @@ class Calls:
 
     def _forget(self, call: Call) -> None:
         del self._served[call.id]
-        del self._by_token[call.token]
+        self._by_token.pop(call.token, None)
 
     def hang_up(self, call_id: str) -> None:
-        """End a call.
+        """End a call. It cannot be resumed from now on, although it takes a moment to end.
 
         Raises:
             InvalidRequest: there is no such call.
         """
-        if call_id not in self._served:
+        served = self._served.get(call_id)
+        if served is None:
             raise InvalidRequest(f"there is no call {call_id!r}", code="call_not_found", param="call_id")
-        self._served[call_id].task.cancel()
+        self._by_token.pop(served.call.token, None)
+        served.task.cancel()
 
     def close(self) -> None:
         for served in list(self._served.values()):
