@@ -133,6 +133,7 @@ def test_a_long_loss_is_concealed_then_silent_then_recovered() -> None:
 def test_a_lost_frame_is_as_long_as_the_one_before(length_ms: float) -> None:
     buffer, count = JitterBuffer(), round(length_ms * 16)
     packets = [VoicePacket(n, n * count * 3, 1, speech(n, length_ms), n * length_ms / 1000) for n in range(1000)]
+    buffer.feed(VoicePacket((1 << 16) - 1, (1 << 32) - TICKS, 1, speech(-1), 0.0))  # the first was of another length
     feed(buffer, packets[:998])
     assert buffer.feed(packets[999]) == [Recover(packets[999].payload, count), Play(packets[999].payload, count)]
 
