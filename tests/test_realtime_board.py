@@ -38,3 +38,12 @@ def test_a_worker_that_died_is_gone_at_once(descriptor: int) -> None:
         board.write(Load(0, sessions=3, places=5), now=1.0)
         board.clear(0)
         assert board.loads(now=1.0) == []
+
+
+def test_how_long_a_worker_has_been_silent(descriptor: int) -> None:
+    with closing(Board(descriptor, 3)) as board:
+        assert board.silence_sec(0, now=100.0) == 0  # it has not begun
+        board.write(Load(0, sessions=3, places=5), now=100.0)
+        assert board.silence_sec(0, now=130.0) == 30
+        board.clear(0)
+        assert board.silence_sec(0, now=130.0) == 0

@@ -18,6 +18,7 @@ import pytest
 import websockets
 
 from edge_client.caller.edge_process import READY
+from edge_client.realtime.board import FRESH_SEC
 from edge_client.realtime.crew import named_worker
 from edge_client.realtime.supervisor import FIRST_WAIT_SEC, LONGEST_WAIT_SEC, WELL_SEC, BackOff
 from tests.peers import Caller
@@ -206,6 +207,16 @@ class TestRunning:
             await by_owner[0].event("session.updated")
             async with Caller() as three:
                 assert owner(await call(running, three)) == 1
+
+    async def test_a_worker_that_stands_still_is_replaced(self, temporary: Path) -> None:
+        async with edge(temporary) as running, Caller() as one, Caller() as two:
+            stuck = (await running.workers())[1]
+            os.kill(stuck, signal.SIGSTOP)
+            await asyncio.sleep(FRESH_SEC)
+            assert [owner(await call(running, caller)) for caller in (one, two)] == [0, 0]
+            await running.line(r"ERROR .*worker 1 has given no sign of life")
+            await running.line(r"WARNING .*worker 1 is back")
+            assert await none_alive([stuck])
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     async def test_a_signal_stops_all_and_leaves_nothing(self, temporary: Path, number: signal.Signals) -> None:

@@ -55,5 +55,10 @@ class Board:
             if places and now - written <= FRESH_SEC
         ]
 
+    def silence_sec(self, worker: int, *, now: float) -> float:
+        """How long this one has written nothing; 0 for one that is gone, or has not begun."""
+        _, _, written = _SLOT.unpack_from(self._memory, worker * _SLOT.size)
+        return now - written if written else 0.0
+
     def close(self) -> None:
         self._memory.close()

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge_client.realtime.board import Board
 from edge_client.realtime.listening import address, bound_socket, listen
 from edge_client.realtime.orders import Orders
-from edge_client.realtime.worker_process import worker_process
+from edge_client.realtime.worker_process import WorkerProcess, worker_process
 from edge_client.settings import EdgeSettings
 from routing.errors import AntiphonError, SettingsError
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FIRST_WAIT_SEC = 0.5
 LONGEST_WAIT_SEC = 30.0
+LOOK_SEC = 1.0
+STUCK_SEC = 15.0  # its callers have given it up by then
 WELL_SEC = 60.0  # a worker that lived for so long died of something new
 
 type Tell = Callable[[str], None]
@@ -162,11 +164,25 @@ class _Supervisor:
                 self._one_is_ready(number)
                 await self._open.wait()
                 worker.go()
-                return await worker.ended()
+                return await self._end(worker)
         except AntiphonError as error:
             if number not in self._ready:
                 raise
             return f"could not be started: {error}"
+
+    async def _end(self, worker: WorkerProcess) -> str:
+        """How a worker ends: by itself, or because its event loop stands still, and with it all that it carries."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._end_if_stuck(worker))
+            how = await worker.ended()
+            watching.cancel()
+        return how
+
+    async def _end_if_stuck(self, worker: WorkerProcess) -> None:
+        while self._board.silence_sec(worker.number, now=time.monotonic()) < STUCK_SEC:  # noqa: ASYNC110 (it is memory)
+            await asyncio.sleep(LOOK_SEC)
+        logger.error("worker %d has given no sign of life for %g s", worker.number, STUCK_SEC)
+        worker.kill()
 
     def _tell(self, number: int, text: str) -> None:
         """All load the same; it is enough to hear of one."""

@@ -50,6 +50,10 @@ class WorkerProcess:
         """Return when it has ended by itself, and how."""
         return _told(await self._process.wait())
 
+    def kill(self) -> None:
+        """End it as it stands."""
+        self._process.kill()
+
     async def stop(self) -> None:
         """Let it end by itself, and end it where it takes too long or has nothing to end yet."""
         self._control.close()
