@@ -18,6 +18,7 @@ from edge_client.network.emulated import Emulation, emulate
 from edge_client.network.profile import Cut, NetworkProfile
 from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.peer import Peer, PeerSettings
+from routing.errors import InvalidRequest
 from routing.turns import Samples
 from tests.peers import Caller
 
@@ -44,6 +45,9 @@ class Echo:
         pass
 
     acknowledged = lost = opened
+
+    def refused(self, fault: InvalidRequest) -> None:
+        raise fault
 
 
 class Call(NamedTuple):
