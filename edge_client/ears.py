@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from edge_client.endpointer import FRAME_SAMPLES, Endpointer, EndpointerSettings, EndpointSignal
+from edge_client.fading import Fading
 from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 FRAME_SEC = FRAME_SAMPLES / SPEECH_SAMPLE_RATE  # 0.032
@@ -58,6 +59,7 @@ class Ears:
         self._detector = detector
         self._thread = thread
         self.endpointer = Endpointer(settings)
+        self._fading = Fading()
         self._manual = settings.mode == "manual"
         self._inbox: deque[Samples] = deque()
         self._waiting = 0
@@ -113,7 +115,7 @@ class Ears:
             block = await self._next_block()
             for frame, probability in zip(block, await self._judge(block), strict=True):
                 self._recent.append(frame)
-                yield HeardFrame(frame, self.endpointer.feed(probability))
+                yield HeardFrame(frame, self.endpointer.feed(probability, sound=self._fading.sound(frame)))
 
     async def _next_block(self) -> list[Samples]:
         while self._manual or self._waiting < FRAME_SAMPLES:

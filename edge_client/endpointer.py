@@ -25,6 +25,7 @@ from routing.turns import SPEECH_SAMPLE_RATE
 FRAME_SAMPLES = 512  # what the voice detector judges at once
 FRAME_MS = FRAME_SAMPLES * 1000 // SPEECH_SAMPLE_RATE  # 32
 SPEECH_FRAMES = 2 * FRAME_SAMPLES  # frames of speech in a row that begin an onset or end a pause
+LONGEST_AFTERGLOW = 2 * FRAME_SAMPLES  # how long a detector may take silence for speech after the last of it
 HYSTERESIS = 0.15  # a frame this much less likely than the threshold is silence; between them it is neither
 PATIENCE = {"low": 1.5, "medium": 1.0, "auto": 1.0, "high": 0.75}  # what an eagerness does to every hold
 
@@ -67,7 +68,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechPaused:
-    """A candidate end of the turn; ``speech_end`` is where the last frame of speech ends."""
+    """A candidate end of the turn; ``speech_end`` is where its last sound ends."""
 
     speech_end: int
 
@@ -114,7 +115,11 @@ class EndpointerStatistics:
 
 
 class EndpointerSettings(BaseModel):
-    """When a turn begins and ends. Holds count from the last sample of speech; all are rounded up to whole frames."""
+    """When a turn begins and ends.
+
+    Holds count from the last sample of speech, and are over with the first frame that ends no earlier. All else is
+    rounded up to whole frames.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,11 +177,15 @@ class _Limits:
         self.lull = _samples(settings.lull_ms)
         self.doubt = _samples(settings.doubt_ms)
         self.turn = _samples(settings.maximum_turn_sec * 1000)
-        self.silence = _Hold(_samples(settings.silence_ms), "silence")
-        self.complete = _Hold(_samples(settings.complete_hold_ms * patience), "semantic")
-        self.unsure = _Hold(_samples(settings.unsure_hold_ms * patience), "silence")
-        self.incomplete = _Hold(_samples(settings.incomplete_hold_ms * patience), "silence")
-        self.unknown = _Hold(_samples(settings.maximum_hold_ms * patience), "timeout")
+        self.silence = _hold(settings.silence_ms, "silence")
+        self.complete = _hold(settings.complete_hold_ms * patience, "semantic")
+        self.unsure = _hold(settings.unsure_hold_ms * patience, "silence")
+        self.incomplete = _hold(settings.incomplete_hold_ms * patience, "silence")
+        self.unknown = _hold(settings.maximum_hold_ms * patience, "timeout")
+
+
+def _hold(duration_ms: float, reason: EndReason) -> _Hold:
+    return _Hold(round(duration_ms * SPEECH_SAMPLE_RATE / 1000), reason)
 
 
 def _samples(duration_ms: float) -> int:
@@ -210,6 +219,7 @@ class Endpointer:
 
         self._position = position
         self._last_speech = position  # end of the latest speech frame
+        self._last_sound = position  # end of the latest sound, whatever it was
         self._silence = 0  # in silence frames since then
         self._run = 0  # in speech frames with no silence frame between them
         self._run_at = position
@@ -245,9 +255,14 @@ class Endpointer:
 
     # what is heard
 
-    def feed(self, probability: float) -> list[EndpointSignal]:
-        """Take the next frame's probability of speech; anything that is not a number counts as silence."""
+    def feed(self, probability: float, *, sound: int = FRAME_SAMPLES) -> list[EndpointSignal]:
+        """Take the next frame's probability of speech; anything that is not a number counts as silence.
+
+        ``sound`` is how many of its samples, from the beginning, are louder than silence.
+        """
         self._position += FRAME_SAMPLES
+        if sound:
+            self._last_sound = self._position - FRAME_SAMPLES + sound
         if self._settings.mode == "manual":
             return []
         self._listen(probability)
@@ -269,6 +284,15 @@ class Endpointer:
         self._spoken += FRAME_SAMPLES
         self._silence = 0
         self._last_speech = self._position
+
+    @property
+    def _end_of_speech(self) -> int:
+        """Where the last sound of the last frames of speech ends.
+
+        A detector takes silence for speech for a while after the last of it. Where it is sure for longer than that
+        of what is next to silent, somebody whispers.
+        """
+        return min(self._last_speech, max(self._last_sound, self._last_speech - LONGEST_AFTERGLOW))
 
     @property
     def _since_speech(self) -> int:
@@ -435,7 +459,7 @@ class Endpointer:
         return SpeechDropped(self._position)
 
     def _end(self, reason: EndReason) -> TurnEnded:
-        speech_end = self._speech_end if self._state is _State.PAUSED else self._last_speech
+        speech_end = self._speech_end if self._state is _State.PAUSED else self._end_of_speech
         self._rest()
         return TurnEnded(speech_end, self._position, reason)
 
@@ -445,6 +469,6 @@ class Endpointer:
 
     def _open_pause(self) -> None:
         """What was scored before was about something else."""
-        self._speech_end = self._last_speech
+        self._speech_end = self._end_of_speech
         self._audio = None
         self._text = None

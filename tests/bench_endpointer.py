@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_client.audio import Resampler
+from edge_client.caller.loudness import speech_span
 from edge_client.device.prompt import prompt_for
 from edge_client.endpointer import (
     FRAME_SAMPLES,
@@ -26,6 +27,7 @@ from edge_client.endpointer import (
     SpeechPaused,
     TurnEnded,
 )
+from edge_client.fading import Fading
 from edge_client.models.hibari import HibariVoice
 from edge_client.models.moonshine import Moonshine
 from edge_client.models.silero import SileroModel
@@ -34,7 +36,7 @@ from edge_client.models.smollm2 import SmolLM2
 from edge_client.models.store import ModelStore, default_folder
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
 
-COMPLETE_HOLDS_MS = (192, 256, 320)
+COMPLETE_HOLDS_MS = (192, 224, 256, 288, 320)
 EVIDENCE_FRAMES = 3  # after the pause is signalled: what the models take on an idle machine, in frames
 LEAD_IN_SEC, LEAD_OUT_SEC = 0.5, 3.0
 PRE_ROLL_SAMPLES = 10 * FRAME_SAMPLES
@@ -97,6 +99,7 @@ class Recording:
     is_complete: bool
     speech_end: int
     probabilities: list[float]
+    sounds: list[int]  # how much of each frame holds sound
     scores: dict[int, Scores] = field(default_factory=dict)  # of the pause that begins at that sample
 
 
@@ -116,8 +119,12 @@ class Listener:
         detector = self._voice_activity.detector()
         frames = np.split(stream, len(stream) // FRAME_SAMPLES)
         probabilities = [detector.probability(frame) for frame in frames]
-        recording = Recording(is_complete, int(LEAD_IN_SEC * SPEECH_SAMPLE_RATE) + len(said), probabilities)
-        for onset, pause, position in pauses(probabilities):
+        fading = Fading()
+        sounds = [fading.sound(frame) for frame in frames]
+        span = speech_span(stream, SPEECH_SAMPLE_RATE)
+        assert span, "every sentence is heard"
+        recording = Recording(is_complete, span.end, probabilities, sounds)
+        for onset, pause, position in pauses(recording):
             turn = stream[max(0, onset - PRE_ROLL_SAMPLES) : position]
             recording.scores[pause] = self._judge(turn)
         return recording
@@ -136,12 +143,12 @@ def in_a_quiet_room(said: Samples) -> Samples:
     return stream[: len(stream) // FRAME_SAMPLES * FRAME_SAMPLES]
 
 
-def pauses(probabilities: list[float]) -> Iterator[tuple[int, int, int]]:
+def pauses(recording: Recording) -> Iterator[tuple[int, int, int]]:
     """The onset of the turn, the pause, and where it was noticed; no pause ends the turn here."""
     patient = EndpointerSettings(maximum_hold_ms=10_000)
     endpointer, onset = Endpointer(patient), 0
-    for probability in probabilities:
-        for signal in endpointer.feed(probability):
+    for probability, sound in zip(recording.probabilities, recording.sounds, strict=True):
+        for signal in endpointer.feed(probability, sound=sound):
             if isinstance(signal, SpeechOnset):
                 onset = signal.at
             elif isinstance(signal, SpeechPaused):
@@ -152,11 +159,11 @@ def decide(recording: Recording, settings: EndpointerSettings) -> TurnEnded | No
     """The first end of turn, with the scores of each pause arriving a little after it."""
     endpointer = Endpointer(settings)
     pause, due = 0, -1
-    for index, probability in enumerate(recording.probabilities):
+    for index, (probability, sound) in enumerate(zip(recording.probabilities, recording.sounds, strict=True)):
         if index == due:
             endpointer.score_audio(recording.scores[pause].audio)
             endpointer.score_text(recording.scores[pause].text)
-        for signal in endpointer.feed(probability):
+        for signal in endpointer.feed(probability, sound=sound):
             if isinstance(signal, TurnEnded):
                 return signal
             if isinstance(signal, SpeechPaused):
@@ -179,7 +186,7 @@ class Verdicts:
         elif recording.is_complete and end.speech_end < recording.speech_end - SPEECH_SAMPLE_RATE // 2:
             self.too_early += 1
         else:
-            wait_ms = (end.at - end.speech_end) * 1000 / SPEECH_SAMPLE_RATE
+            wait_ms = (end.at - recording.speech_end) * 1000 / SPEECH_SAMPLE_RATE
             (self.whole if recording.is_complete else self.cut).append(wait_ms)
 
     def row(self, name: str) -> list[str]:

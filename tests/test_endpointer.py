@@ -61,6 +61,43 @@ def score(listener: Endpointer, audio: float | None, text: float | None) -> None
         listener.score_text(text)
 
 
+# -- where speech ends -----------------------------------------------------------------------------------------------
+
+
+def paused(*sounds: int) -> SpeechPaused:
+    """The pause after a turn whose last frames of speech hold so many samples of sound."""
+    listener = endpointer()
+    hear(listener, "SSSSSSSS")
+    for sound in sounds:
+        listener.feed(PROBABILITY["S"], sound=sound)
+    first, second = (listener.feed(PROBABILITY["."], sound=0) for _ in range(2))
+    assert first == []
+    (pause,) = second
+    assert isinstance(pause, SpeechPaused)
+    return pause
+
+
+@pytest.mark.parametrize(
+    ("sounds", "speech_end"),
+    [
+        pytest.param((FRAME_SAMPLES,), frames(9), id="to the end of its last frame"),
+        pytest.param((128,), frames(8) + 128, id="to the middle of it"),
+        pytest.param((128, 0), frames(8) + 128, id="the detector was sure for a frame more"),
+        pytest.param((0, 0, 0, 0), frames(10), id="a whisper, which is no silence"),
+    ],
+)
+def test_speech_ends_with_its_sound(sounds: tuple[int, ...], speech_end: int) -> None:
+    assert paused(*sounds) == SpeechPaused(speech_end)
+
+
+def test_a_hold_counts_from_there_and_is_not_rounded() -> None:
+    listener = endpointer(mode="silence", silence_ms=200)
+    hear(listener, "SSSSSSSS")
+    listener.feed(PROBABILITY["S"], sound=128)  # 24 ms before its end
+    signals = [signal for _ in range(6) for signal in listener.feed(PROBABILITY["."], sound=0)]
+    assert signals[-1] == TurnEnded(speech_end=frames(8) + 128, at=frames(15), reason="silence")
+
+
 # -- a turn begins ---------------------------------------------------------------------------------------------------
 
 
