@@ -26,6 +26,7 @@ SETTINGS = PeerSettings(listen_addresses=(LOOPBACK,))
 DELAY_SEC = 0.06
 FAR = NetworkProfile(name="far", delay_ms=DELAY_SEC * 1000)
 PERFECT = NetworkProfile(name="perfect")
+FAREWELL_SEC = 2.0  # that a peer waits for one; a lossy network may have lost it
 
 
 class Echo:
@@ -68,6 +69,8 @@ async def call_over(profile: NetworkProfile, *, way_back: NetworkProfile | None 
         await caller.accept(echo.peer.description)
         await caller.opened()
         yield Call(caller, echo, network, running)
+    await asyncio.wait([running], timeout=FAREWELL_SEC)
+    await echo.peer.close()
     await asyncio.wait([running])
 
 
