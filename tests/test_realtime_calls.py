@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from edge_client.webrtc import channel
 from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
 from tests.scripted import ScriptedBackend, say, tone
@@ -209,5 +210,22 @@ async def test_hostile_messages_are_answered_with_errors_and_the_call_goes_on() 
         assert caller.events[-1]["error"]["event_id"] == "e1"
         caller.send({"type": "input_audio_buffer.append", "audio": "AAAA"})
         assert "microphone" in (await caller.event("error"))["error"]["message"]
+        caller.channel.send(b"binary")
+        assert (await caller.event("error"))["error"]["code"] == "invalid_event"
         caller.microphone.say(SPEECH)
         await caller.event("response.done")
+
+
+async def test_a_caller_who_sends_events_without_end_is_told_and_then_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "EVENTS_SAVED", 100)  # what takes a caller two thousand events otherwise
+    monkeypatch.setattr(channel, "REFUSALS_SAVED", 10)
+    async with running_edge() as edge, calling(edge) as caller:
+        wire = caller.channel
+        assert wire
+        async with asyncio.timeout(10):
+            while edge.edge.sessions:
+                if wire.readyState == "open" and wire.bufferedAmount < 100:
+                    wire.send("{}")
+                await asyncio.sleep(0.001)
+        codes = [event["error"]["code"] for event in caller.events if event["type"] == "error"]
+    assert codes[-1] == "rate_limit_exceeded"
