@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -247,6 +248,18 @@ class TestRunning:
             assert await running.ended() == -signal.SIGTERM
             assert not await running.left()
             assert not any(READY in line for line in running.lines)
+
+    async def test_an_edge_that_was_faster_is_told_of(self, temporary: Path) -> None:
+        with socket.socket() as faster:
+            faster.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            faster.bind(("127.0.0.1", 0))
+            port = faster.getsockname()[1]
+            async with program(temporary, "--engine", "tone", "--port", str(port)) as running:
+                await until(running.workers)  # it has the address as well, and does not listen yet
+                faster.listen()
+                assert await running.ended() == 1
+                assert any("cannot listen on 127.0.0.1" in line for line in running.lines)
+                assert not await running.left()
 
     async def test_keys_stand_on_no_command_line(self, temporary: Path) -> None:
         async with edge(temporary, ANTIPHON_API_KEYS="operator") as running:

@@ -166,7 +166,7 @@ class _Supervisor:
                 worker.go()
                 return await self._end(worker)
         except AntiphonError as error:
-            if number not in self._ready:
+            if not self._open.is_set():
                 raise
             return f"could not be started: {error}"
 
