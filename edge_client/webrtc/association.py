@@ -13,11 +13,14 @@ import asyncio
 from collections.abc import Callable
 
 from aiortc import RTCSctpTransport
-from aiortc.rtcsctptransport import Chunk, DataChunk
+from aiortc.rtcsctptransport import Chunk, DataChunk, tsn_plus_one
 
 from edge_client.webrtc.budget import Budget
 
-MOST_FRAGMENTS = 1024  # that wait for others; the largest message we allow comes in about 230
+# Fragments that came before others that were sent earlier. Beyond that they are taken for lost like those.
+MOST_EARLY = 1024
+
+MOST_FRAGMENTS = 2 * MOST_EARLY  # of unfinished messages; the largest message we allow comes in about 230
 MOST_STREAMS = 64
 
 # Beyond this rate fragments are taken for lost, and the sender slows down like on any narrow line.
@@ -38,7 +41,9 @@ def bound_association(association: RTCSctpTransport, *, on_excess: Callable[[str
         on_excess(fault)
 
     async def take_chunk_within_bounds(chunk: Chunk) -> None:
-        if is_over or (isinstance(chunk, DataChunk) and not budget.spend(loop.time())):
+        if is_over:
+            return
+        if isinstance(chunk, DataChunk) and (_is_too_early(association, chunk) or not budget.spend(loop.time())):
             return
         await take_chunk(chunk)
         if fault := _excess(association):
@@ -56,6 +61,13 @@ def bound_association(association: RTCSctpTransport, *, on_excess: Callable[[str
     association._handle_data = take_guarded  # type: ignore[method-assign]  # noqa: SLF001
 
 
+def _is_too_early(association: RTCSctpTransport, chunk: DataChunk) -> bool:
+    if len(association._sack_misordered) < MOST_EARLY:  # noqa: SLF001
+        return False
+    last = association._last_received_tsn  # noqa: SLF001
+    return last is None or chunk.tsn != tsn_plus_one(last)
+
+
 def _excess(association: RTCSctpTransport) -> str | None:
     streams = association._inbound_streams  # noqa: SLF001
     if association._advertised_rwnd < 0:  # noqa: SLF001
@@ -63,6 +75,6 @@ def _excess(association: RTCSctpTransport) -> str | None:
     if len(streams) > MOST_STREAMS:
         return f"more than {MOST_STREAMS} streams"
     fragments = sum(len(stream.reassembly) for stream in streams.values())
-    if max(fragments, len(association._sack_misordered)) > MOST_FRAGMENTS:  # noqa: SLF001
-        return f"more than {MOST_FRAGMENTS} fragments that wait for others"
+    if fragments > MOST_FRAGMENTS:
+        return f"more than {MOST_FRAGMENTS} fragments of unfinished messages"
     return None
