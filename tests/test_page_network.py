@@ -198,7 +198,7 @@ async def heard_is_explained(seen: Visit) -> None:
     rows = seen.page.get_by_role("table").get_by_role("row")
     for name in ("in it: jitter buffer", "after it: output", "Heard after"):
         await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
-    await expect(seen.page.locator("#reception")).to_have_text(re.compile(r"\d+ ms concealed, \d+ packets lost"))
+    await expect(seen.page.locator("#reception")).to_have_text(re.compile(r"\d+ ms concealed · \d+ packets lost"))
 
 
 async def test_a_cut_of_five_seconds_in_the_middle_of_a_reply(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ function describeReception({ reception }) {
     `${reception.packetsLost ?? "–"} packets lost`,
     `round trip ${milliseconds(reception.roundTripMs)} ms`,
   ];
-  return `In this reply: ${parts.join(", ")}`;
+  return parts.join(" · ");
 }
 
 /** @type {(name: string) => string} */
