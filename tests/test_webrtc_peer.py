@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge_client.playout import Playout
+from edge_client.webrtc import peer
 from edge_client.webrtc.ice import LOOPBACK, candidates
 from edge_client.webrtc.peer import Peer, PeerSettings
 from routing.errors import AtCapacity, InvalidRequest
@@ -315,6 +316,14 @@ async def test_a_caller_who_vanishes_is_noticed() -> None:
     async with call(settings=settings) as (caller, _, notes, _, running):
         await notes.until(lambda: len(notes.blocks) > 30)  # longer than the timeout: sound keeps the call alive
         assert not running.done()
+        caller.vanish()
+        assert await running == "vanished"
+
+
+async def test_a_caller_without_sound_either_way_who_vanishes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "SLOWEST_CHECKS_SEC", 0.2)
+    settings = SETTINGS.model_copy(update={"suspect_timeout_sec": 0.1, "vanish_timeout_sec": 0.1})
+    async with call(Caller(direction="inactive"), settings=settings) as (caller, _, _, _, running):
         caller.vanish()
         assert await running == "vanished"
 
