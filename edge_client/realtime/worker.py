@@ -109,14 +109,13 @@ class _Worker:
             arrivals_socket(folder, edge.crew.number) as arrivals,
             closing(Entrances(folder, edge.crew, server.new_protocol, arrivals)) as entrances,
         ):
-            tasks = [
-                asyncio.create_task(_beat(edge.crew)),
-                asyncio.create_task(server.welcome(self._go, listening, entrances)),
-            ]
-            try:
+            async with asyncio.TaskGroup() as tasks:
+                aside = [
+                    tasks.create_task(_beat(edge.crew)),
+                    tasks.create_task(server.welcome(self._go, listening, entrances)),
+                ]
                 await server.serve(sockets=[private])
-            finally:
-                for task in tasks:
+                for task in aside:
                     task.cancel()
 
 
