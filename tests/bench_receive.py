@@ -1,6 +1,6 @@
 """How long sound takes through the receive path: ours beside aiortc's own, alternating in one run.
 
-Run ``python -m tests.bench_receive`` on an idle machine; it takes about two minutes. Two real peers in this process, on
+Run ``python -m tests.bench_receive`` on an idle machine; it takes about two and a half minutes. Two real peers in this process, on
 the edge's event loop: one sends a packet every 20 ms, the other receives it with `Receiver`, or as aiortc comes: jitter
 buffer, decoder thread, ``track.recv()``. The delay of a frame is counted from when its packet leaves its sender until
 the listener was given the sound of that frame, or whatever stands in its place. So a lost frame counts too, with when
@@ -253,7 +253,7 @@ def rows(scenario: Scenario, delays: dict[str, list[float]]) -> Iterator[list[st
     stock = {percentile: np.percentile(delays["aiortc"], percentile) for percentile in (50, 95, 100)}
     for name, values in delays.items():
         figures = {percentile: np.percentile(values, percentile) for percentile in (50, 95, 100)}
-        ratios = (f"{figures[percentile] / stock[percentile]:.2f}" for percentile in (50, 95))
+        ratios = (f"{figures[percentile] / stock[percentile]:.3f}" for percentile in (50, 95))
         yield [
             scenario.name if name == "ours" else "",
             name,
