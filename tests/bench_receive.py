@@ -1,11 +1,11 @@
 """How long sound takes through the receive path: ours beside aiortc's own, alternating in one run.
 
-Run ``python -m tests.bench_receive`` on an idle machine; it takes about two and a half minutes. Two real peers in this process, on
-the edge's event loop: one sends a packet every 20 ms, the other receives it with `Receiver`, or as aiortc comes: jitter
-buffer, decoder thread, ``track.recv()``. The delay of a frame is counted from when its packet leaves its sender until
-the listener was given the sound of that frame, or whatever stands in its place. So a lost frame counts too, with when
-its substitute came; aiortc has none, there it counts with the first sound that comes after it. The network's own
-delay is in it. The 20 ms in which a frame is spoken are not.
+Run ``python -m tests.bench_receive`` on an idle machine; it takes about two and a half minutes. Two real peers in this
+process, on the edge's event loop: one sends a packet every 20 ms, the other receives it with `Receiver`, or as aiortc
+comes: jitter buffer, decoder thread, ``track.recv()``. The delay of a frame is counted from when its packet leaves its
+sender until the listener was given the sound of that frame, or whatever stands in its place. So a lost frame counts
+too, with when its substitute came; aiortc has none, there it counts with the first sound that comes after it. The
+network's own delay is in it. The 20 ms in which a frame is spoken are not.
 
 Scenarios: a clean network; exactly one lost packet, and the delay from one second after it on; 60 ± 30 ms of delay and
 5 % loss in bursts, in order as most networks have it, and out of order.

@@ -1,4 +1,7 @@
-"""What an Opus packet says of itself, without decoding it: `RFC 6716, section 3 <https://www.rfc-editor.org/rfc/rfc6716>`_."""
+"""What an Opus packet says of itself, without decoding it.
+
+See section 3 of `RFC 6716 <https://www.rfc-editor.org/rfc/rfc6716>`_.
+"""
 
 from __future__ import annotations
 
