@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+
+import httpx
+import pytest
 
 from edge_client.loop_lag import LoopLagStatistics
 from edge_client.realtime.statistics import MediaTotals, added, edge_statistics, worker_statistics
+from tests.edge import running_edge
+from tests.peers import Caller
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,26 @@ def test_an_edge_is_the_sum_of_its_workers_with_the_worst_lag() -> None:
         "workers": workers,
         "silent_workers": [1],
     }
+
+
+@pytest.mark.slow
+async def test_an_edge_by_itself_tells_of_its_calls_also_when_they_have_ended(nothing_left_behind: None) -> None:
+    async with running_edge() as edge, httpx.AsyncClient(base_url=edge.url) as client, Caller() as caller:
+        offer = await caller.offer()
+        answer = await client.post("/v1/realtime/calls", content=offer, headers={"Content-Type": "application/sdp"})
+        await caller.accept(answer.text)
+        await caller.event("session.created")
+        during = (await client.get("/v1/statistics")).json()
+        await client.delete(answer.headers["Location"])
+        while edge.edge.sessions:
+            await asyncio.sleep(0.01)
+        after = (await client.get("/v1/statistics")).json()
+    assert (during["sessions"], after["sessions"]) == (1, 0)
+    assert during["places"] == 16
+    assert during["workers"] == [
+        {"worker": 0, **{name: during[name] for name in during["workers"][0] if name != "worker"}}
+    ]
+    assert during["media"]["connect_sec"] > 0
+    assert "connect_sec" not in after["media"]
+    assert after["media"]["connections"] == 1
+    assert after["media"]["playout"]["packets"] >= during["media"]["playout"]["packets"]

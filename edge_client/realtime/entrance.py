@@ -1,7 +1,8 @@
 """Where connections come in: one that asks for a session goes on to the worker that has most places for it.
 
 A session over WebSocket lives in the worker that has its connection. So it is the connection that moves, before
-anything was answered: its descriptor, and the head of the request that was read from it.
+anything was answered: its descriptor, and the head of the request that was read from it. Only the first request of a
+connection is looked at: one that asks for a session after others, as a proxy may, stays where it came.
 """
 
 from __future__ import annotations
