@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ REACHABLE: dict[str, Any] = {"host": "0.0.0.0", "api_keys": KEY}
 IMPATIENT: dict[str, Any] = REACHABLE | {"peer": {"vanish_timeout_sec": 4.0}}
 STEPS = 60  # a reply of 6 s
 TRAIN = replace(find_profile("train"), cuts=())  # the test cuts it where it hurts
+SEAM_STEPS = 2  # heard just before the cut, and no sign of it came through any more: said again
 LOST_STEPS = 6  # on a bad link some steps are concealed beyond recognition
 
 # Records what the page plays, through whichever connection it comes.
@@ -177,8 +179,10 @@ def history(backend: ScriptedBackend) -> list[str | None]:
 
 
 def assert_heard_once(steps: list[int]) -> None:
-    assert steps == sorted(set(steps))
-    assert len(steps) >= STEPS - LOST_STEPS
+    backwards = [before - after for before, after in pairwise(steps) if after < before]
+    assert len(backwards) <= 1, steps
+    assert sum(backwards) <= SEAM_STEPS, steps
+    assert len(set(steps)) >= STEPS - LOST_STEPS, steps
 
 
 async def test_a_conversation_over_wifi(tmp_path: Path) -> None:
