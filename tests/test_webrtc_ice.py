@@ -99,12 +99,14 @@ async def test_a_call_at_which_much_came_at_once_leaves_the_others_their_turn(no
 async def test_checks_keep_a_call_alive_and_sound_is_counted() -> None:
     ice, protocol, connection = await opened()
     protocol.datagram_received(b"\x80\x6f" + bytes(60), STRANGER)
-    assert (ice.alive_at, ice.received, ice.dropped) == (None, 0, 1)
+    assert (ice.alive_at, ice.sounds, ice.dropped) == (None, 0, 1)
     learn(connection, protocol)
     assert ice.alive_at is not None
     assert not ice.heard_at
     protocol.datagram_received(b"\x80\x6f" + bytes(60), STRANGER)
-    assert (ice.heard_at == ice.alive_at, ice.received, ice.dropped) == (True, 1, 1)
+    assert (ice.heard_at == ice.alive_at, ice.sounds, ice.dropped) == (True, 1, 1)
+    protocol.datagram_received(b"\x17\xfe\xfd" + bytes(60), STRANGER)  # events
+    assert (ice.heard_at == ice.alive_at, ice.sounds, ice.dropped) == (True, 1, 1)
     await connection.close()
 
 

@@ -9,15 +9,16 @@ from edge_client.webrtc.pulse import HOLD_SEC, Pulse, Sign
 TICK = 0.02
 
 
-def signs(arrivals: Iterable[float], *, until: float) -> list[tuple[float, Sign]]:
-    """Look every 20 ms, at a caller whose datagrams come at these times."""
-    times = sorted(arrivals)
+def signs(sounds: Iterable[float], *, others: Iterable[float] = (), until: float) -> list[tuple[float, Sign]]:
+    """Look every 20 ms, at a caller whose sound and other datagrams come at these times."""
+    sounds = sorted(sounds)
+    times = sorted([*sounds, *others])
     pulse = Pulse(0.0)
     story: list[tuple[float, Sign]] = []
     for step in range(1, round(until / TICK)):
         now = step * TICK
         came = [time for time in times if time <= now]
-        sign = pulse.look(came[-1] if came else None, len(came), now)
+        sign = pulse.look(came[-1] if came else None, sum(time <= now for time in sounds), now)
         if not story or story[-1][1] != sign:
             story.append((round(now, 2), sign))
     return story
@@ -46,6 +47,15 @@ def test_a_link_that_held_everything_back_has_lost_nothing() -> None:
 
 def test_the_quiet_of_a_caller_who_only_listens_means_nothing() -> None:
     assert {sign for _, sign in signs(every(2.5, 0, 30), until=30)} == {"alive"}
+
+
+def test_a_caller_who_only_answers_events_is_not_missing_when_there_are_no_more_of_them() -> None:
+    assert {sign for _, sign in signs([], others=every(0.2, 0, 3), until=8)} == {"alive"}
+
+
+def test_a_caller_whose_microphone_ends_is_missed_until_something_else_comes() -> None:
+    story = signs(every(TICK, 0, 3), others=every(2.5, 4, 20), until=20)
+    assert [sign for _, sign in story] == ["alive", "waiting", "missing", "returning", "lost", "alive"]
 
 
 def test_silence_sent_as_one_packet_in_400_ms_is_no_cut() -> None:

@@ -42,7 +42,7 @@ class Gate:
             self._senders.add(_sender(packet))
 
     def _is_sender_too_many(self, datagram: bytes) -> bool:
-        return len(self._senders) >= MOST_SENDERS and _is_sound(datagram) and _sender(datagram) not in self._senders
+        return len(self._senders) >= MOST_SENDERS and is_sound(datagram) and _sender(datagram) not in self._senders
 
 
 # -- what a datagram is (RFC 7983, RFC 5761) -------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def is_check(datagram: bytes) -> bool:
     return datagram[0] < 4
 
 
-def _is_sound(datagram: bytes) -> bool:
+def is_sound(datagram: bytes) -> bool:
     """RTP or RTCP."""
     return 127 < datagram[0] < 192
 

@@ -16,7 +16,7 @@ from aioice.turn import TurnTransport
 from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection
 
 from edge_client.webrtc.checks import hasten
-from edge_client.webrtc.gate import Gate, is_check
+from edge_client.webrtc.gate import Gate, is_check, is_sound
 from edge_client.webrtc.handshake import insist
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Ice:
         self._connections: list[Connection] = []
         self.heard_at: float | None = None  # when the last datagram of sound or events came, on the loop's clock
         self.alive_at: float | None = None  # likewise, or the last connectivity check
-        self.received = 0  # datagrams of sound or events in all
+        self.sounds = 0  # datagrams of sound in all, with the reports on it
         self.dropped = 0  # datagrams that were not let in
 
     def guard(self, peer_connection: RTCPeerConnection) -> None:
@@ -121,7 +121,7 @@ class Ice:
                 take_check(datagram, address)
             else:
                 self.heard_at = self.alive_at = now
-                self.received += 1
+                self.sounds += is_sound(datagram)
                 connection.data_received(datagram, protocol.local_candidate.component)
 
         protocol.datagram_received = take  # type: ignore[method-assign,assignment]

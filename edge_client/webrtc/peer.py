@@ -260,7 +260,7 @@ class Peer:
         """The next stretch of the reply, or silence while nobody hears it."""
         if self._over.is_set():
             return np.zeros(count, np.float32)
-        match self._pulse.look(self._ice.heard_at, self._ice.received, self._loop.time()):
+        match self._pulse.look(self._ice.heard_at, self._ice.sounds, self._loop.time()):
             case "missing" | "returning":
                 return np.zeros(count, np.float32)
             case "alive" | "delayed":

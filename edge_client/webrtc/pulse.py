@@ -8,7 +8,7 @@ HOLD_SEC = 0.5  # a steady caller who is quiet for longer does not hear us eithe
 STEADY_GAP_SEC = 0.45  # the longest pause of a sender of sound; silence may be sent as one packet in 400 ms
 STEADY_SEC = 1.0  # how long a caller must have sent like that, before quiet means anything
 RETURN_SEC = 0.06  # what a link held back comes within this time after the first datagram
-DATAGRAMS_PER_SEC = 50
+SOUNDS_PER_SEC = 50
 
 # alive:     what was sent until now was heard, or nothing can be told about this caller
 # waiting:   no news since the last look, and no reason to worry
@@ -22,8 +22,8 @@ type Sign = Literal["alive", "waiting", "missing", "returning", "lost", "delayed
 class Pulse:
     """The signs of life of one caller, looked at whenever something is about to be sent.
 
-    A browser sends fifty packets a second, so half a second without any means that the link is cut. A caller who only
-    listens sends a check every few seconds: nothing can be told from a short quiet then.
+    A browser sends fifty packets of sound a second, so half a second without anything means that the link is cut. A
+    caller who only listens answers our events, and sends a report every few seconds: its quiet tells nothing.
 
     A link that comes back has either lost what was under way, or held it. Both directions fare alike, so the caller's
     own packets tell: if those of the quiet time come after all, our own have arrived too.
@@ -31,45 +31,48 @@ class Pulse:
 
     def __init__(self, now: float) -> None:
         self._beat = now
+        self._sound_at = now
         self._steady_since = now
-        self._count = 0  # of datagrams, at the last sign of life
+        self._sounds = 0  # until the last sign of life
         self._missing = False
         self._returned_at: float | None = None
         self._quiet_sec = 0.0  # how long the caller was missing
 
-    def look(self, heard_at: float | None, count: int, now: float) -> Sign:
-        """The last of ``count`` datagrams so far came at ``heard_at``."""
+    def look(self, heard_at: float | None, sounds: int, now: float) -> Sign:
+        """The last datagram so far came at ``heard_at``; ``sounds`` of all were sound."""
         if self._missing:
-            return self._look_for_return(heard_at, count, now)
+            return self._look_for_return(heard_at, sounds, now)
         if heard_at is not None and heard_at > self._beat:
-            self._note(heard_at, count)
+            self._note(heard_at, sounds)
             return "alive"
         if not self._steady:
             return "alive"
         self._missing = self.quiet_sec(now) > HOLD_SEC
         return "missing" if self._missing else "waiting"
 
-    def _note(self, heard_at: float, count: int) -> None:
-        if heard_at - self._beat > STEADY_GAP_SEC:
-            self._steady_since = heard_at
-        self._beat, self._count = heard_at, count
+    def _note(self, heard_at: float, sounds: int) -> None:
+        if sounds > self._sounds:
+            if heard_at - self._sound_at > STEADY_GAP_SEC:
+                self._steady_since = heard_at
+            self._sound_at = heard_at
+        self._beat, self._sounds = heard_at, sounds
 
     @property
     def _steady(self) -> bool:
-        """Whether the caller sent without a pause until the last sign of life."""
-        return self._beat - self._steady_since >= STEADY_SEC
+        """Whether the caller sent sound without a pause until the last sign of life."""
+        return self._beat - self._sound_at <= STEADY_GAP_SEC and self._sound_at - self._steady_since >= STEADY_SEC
 
-    def _look_for_return(self, heard_at: float | None, count: int, now: float) -> Sign:
+    def _look_for_return(self, heard_at: float | None, sounds: int, now: float) -> Sign:
         if self._returned_at is None:
             if heard_at is None or heard_at <= self._beat:
                 return "missing"
             self._returned_at, self._quiet_sec = now, heard_at - self._beat
         if now - self._returned_at < RETURN_SEC:
             return "returning"
-        came = count - self._count
+        came = sounds - self._sounds
         self._missing, self._returned_at = False, None
-        self._note(heard_at or now, count)
-        return "delayed" if came >= self._quiet_sec * DATAGRAMS_PER_SEC / 2 else "lost"
+        self._note(heard_at or now, sounds)
+        return "delayed" if came >= self._quiet_sec * SOUNDS_PER_SEC / 2 else "lost"
 
     def quiet_sec(self, now: float) -> float:
         """Since the last sign of life."""
