@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -12,6 +13,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from edge_client.realtime.entrance import MAXIMUM_HEAD_BYTES, Entrance
 from edge_client.settings import EdgeSettings
 from tests.crew import Workplace, running_crew, running_worker, workplace
 from tests.edge import RunningEdge
@@ -69,6 +71,35 @@ async def test_a_request_that_comes_in_pieces_is_understood(place: Workplace) ->
         assert b"101" in await reader.readline()
         assert sessions(edges) == [1, 1, 0]
         writer.close()
+
+
+class Server(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.taken += len(data)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(MAXIMUM_HEAD_BYTES, 1), (MAXIMUM_HEAD_BYTES + 1, 0)])
+async def test_a_request_with_too_long_a_head_does_not_move(size: int, expected: int) -> None:
+    moved: list[bytes] = []
+
+    def move(_: int, head: bytes) -> bool:
+        moved.append(head)
+        return False
+
+    loop, server, (ours, theirs) = asyncio.get_running_loop(), Server(), socket.socketpair()
+    ours.setblocking(False)
+    with ours:
+        transport, _ = await loop.connect_accepted_socket(lambda: Entrance(server, move), theirs)
+        beginning, end = b"GET /v1/realtime HTTP/1.1\r\nCookie: ", b"\r\n\r\n"
+        await loop.sock_sendall(ours, beginning.ljust(size - len(end), b"x") + end)
+        async with asyncio.timeout(5):
+            while not server.taken:
+                await asyncio.sleep(0.01)
+        transport.abort()
+    assert (len(moved), server.taken) == (expected, size)
 
 
 async def test_other_requests_stay_where_they_came(place: Workplace) -> None:

@@ -46,11 +46,15 @@ class Entrance(asyncio.Protocol):
         self._head += data
         if _may_ask_for_a_session(self._head) and not _complete(self._head):
             return
-        if _SESSION.match(self._head) and self._moved(self._transport.get_extra_info("socket").fileno(), self._head):
+        if self._asks_for_a_session and self._moved(self._transport.get_extra_info("socket").fileno(), self._head):
             self._transport.abort()  # this end of it: the connection lives on in the other worker
             return
         self._transport.set_protocol(self._server)
         self._server.data_received(self._head)
+
+    @property
+    def _asks_for_a_session(self) -> bool:
+        return len(self._head) <= MAXIMUM_HEAD_BYTES and bool(_SESSION.match(self._head))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connection_lost(error)
