@@ -166,6 +166,30 @@ async def test_while_a_caller_is_away_others_have_the_place() -> None:
             await again.event("response.done")
 
 
+async def test_a_caller_who_comes_back_several_times_at_once_has_one_place() -> None:
+    async with (
+        running_edge(peer=PEER | {"connect_timeout_sec": 1.0}, maximum_sessions=3) as edge,
+        calling(edge) as (caller, answer),
+    ):
+        caller.vanish()
+        await until(lambda: edge.edge.sessions == 0)
+        async with Caller() as one, Caller() as other, Caller() as third:
+            resumed = await asyncio.gather(*(dial(edge, hasty, **resuming(answer)) for hasty in (one, other, third)))
+            assert [each.status_code for each in resumed] == [201, 201, 201]
+            assert edge.edge.sessions == 1
+        await until(lambda: edge.edge.sessions == 0)
+
+
+async def test_an_offer_that_cannot_be_answered_takes_no_place() -> None:
+    async with running_edge(peer=PEER) as edge, calling(edge) as (caller, answer):
+        caller.vanish()
+        await until(lambda: edge.edge.sessions == 0)
+        async with httpx.AsyncClient(base_url=edge.url) as client:
+            headers = {"Content-Type": "application/sdp", "Antiphon-Resume": answer.headers["Antiphon-Resume"]}
+            refused = await client.post("/v1/realtime/calls", content="v=0", headers=headers)
+        assert (refused.status_code, edge.edge.sessions) == (400, 0)
+
+
 async def test_of_too_many_callers_who_are_away_the_first_is_given_up() -> None:
     async with running_edge(peer=PEER, maximum_sessions=1) as edge:
         answers = []

@@ -39,6 +39,7 @@ class Call:
         self._config = config
         self._tasks = tasks
         self._place = ExitStack()
+        self._answering = asyncio.Lock()  # one offer after the other: a caller may be hasty
         self._mouth = PacedMouth(remember_sec=REMEMBER_SEC)
         self._sent = SentEvents()
         self._dialogue: Dialogue | None = None
@@ -56,15 +57,18 @@ class Call:
             InvalidRequest: the offer cannot be taken, or the call has ended.
             AtCapacity: all places are taken.
         """
-        with ExitStack() as place:
-            if not self.carried:
-                place.enter_context(self._edge.place())
-            line = _Line(self, last_event_id, is_first=self._dialogue is None)
-            line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
-            if self._given_up:
-                await line.peer.close()
-                raise InvalidRequest("expected a call that goes on, got one that has ended", code="call_not_found")
-            self._switch(line, place.pop_all())
+        try:
+            async with self._answering:
+                if not self.carried:
+                    self._place.enter_context(self._edge.place())
+                line = _Line(self, last_event_id, is_first=self._dialogue is None)
+                line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
+                if self._given_up:
+                    await line.peer.close()
+                    raise InvalidRequest("expected a call that goes on, got one that has ended", code="call_not_found")
+                self._switch(line)
+        finally:
+            self._vacate()
         return line.peer.description
 
     @property
@@ -77,9 +81,13 @@ class Call:
         settings = self._edge.settings
         return settings.peer.model_copy(update={"loopback": settings.peer.loopback or settings.on_loopback})
 
-    def _switch(self, line: _Line, place: ExitStack) -> None:
+    def _vacate(self) -> None:
+        """Let others have the place, unless a connection needs it, or one that is being answered is about to."""
+        if not self.carried and not self._answering.locked():
+            self._place.close()
+
+    def _switch(self, line: _Line) -> None:
         old, self._line = self._line, line
-        self._place.push(place)
         self._changed.set()
         if old:
             old.drop()
@@ -118,7 +126,7 @@ class Call:
         """Wait for the caller to call again, without a place meanwhile."""
         self._mouth.take_back()
         self._line = None
-        self._place.close()
+        self._vacate()
         self._changed.clear()
         with self._edge.absence(self._give_up):
             try:
