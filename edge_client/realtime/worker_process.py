@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready
 from routing.errors import BackendUnavailable
@@ -78,15 +78,16 @@ def _told(code: int) -> str:
 
 @asynccontextmanager
 async def worker_process(orders: Orders) -> AsyncIterator[WorkerProcess]:
-    """Start a worker, and stop it on leaving."""
+    """Start a worker, and stop it on leaving.
+
+    Raises:
+        BackendUnavailable: the system makes no process.
+    """
     ours, theirs = socket.socketpair()
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_client.realtime.worker"),
-            stdin=theirs.fileno(),
-            pass_fds=(orders.listening, orders.board),
-            start_new_session=True,  # Ctrl-C is for the supervisor, which then stops all in order
-        )
+    with theirs, ExitStack() as unless_started:
+        unless_started.enter_context(ours)
+        process = await _process(orders, theirs)
+        unless_started.pop_all()
     control = await Control.over(ours)
     control.send(orders)
     worker = WorkerProcess(orders.number, process, control)
@@ -94,3 +95,15 @@ async def worker_process(orders: Orders) -> AsyncIterator[WorkerProcess]:
         yield worker
     finally:
         await worker.stop()
+
+
+async def _process(orders: Orders, control: socket.socket) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge_client.realtime.worker"),
+            stdin=control.fileno(),
+            pass_fds=(orders.listening, orders.board),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which then stops all in order
+        )
+    except OSError as error:  # no memory, or no program: the other workers go on
+        raise BackendUnavailable(f"worker {orders.number} did not start: {error}") from error
