@@ -59,17 +59,24 @@ class Call:
         """
         try:
             async with self._answering:
+                self._expect_to_go_on()
                 if not self.carried:
                     self._place.enter_context(self._edge.place())
                 line = _Line(self, last_event_id, is_first=self._dialogue is None)
                 line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
-                if self._given_up:
+                try:
+                    self._expect_to_go_on()
+                except InvalidRequest:
                     await line.peer.close()
-                    raise InvalidRequest("expected a call that goes on, got one that has ended", code="call_not_found")
+                    raise
                 self._switch(line)
         finally:
             self._vacate()
         return line.peer.description
+
+    def _expect_to_go_on(self) -> None:
+        if self._given_up:
+            raise InvalidRequest("expected a call that goes on, got one that has ended", code="call_not_found")
 
     @property
     def carried(self) -> bool:
@@ -95,7 +102,7 @@ class Call:
             self._tasks.create_task(old.peer.close())
 
     async def run(self) -> None:
-        """Serve the call until either side ends it, or the caller has been gone for too long; cancelling hangs up."""
+        """Serve the call until either side ends it, or the caller has been gone for too long."""
         line = self._line
         assert line, "answer was not called"
         try:
@@ -120,7 +127,7 @@ class Call:
             return self._line
         logger.info("a connection of call %s ended: %s", self.id, ending)
         cut = ending == "vanished" or (ending == "never connected" and not line.is_first)
-        return await self._next_line() if cut else None
+        return await self._next_line() if cut and not self._given_up else None
 
     async def _next_line(self) -> _Line | None:
         """Wait for the caller to call again, without a place meanwhile."""
@@ -137,8 +144,16 @@ class Call:
         return self._line
 
     def _give_up(self) -> None:
+        """Wait no longer. A caller who has just come stays."""
+        self._given_up |= not self.carried
+        self._changed.set()
+
+    def hang_up(self) -> None:
+        """Let `run` end soon. From now on the call cannot be resumed."""
         self._given_up = True
         self._changed.set()
+        if self._line:
+            self._line.peer.finish()
 
     async def _leave(self) -> None:
         self._place.close()

@@ -23,22 +23,17 @@ class Answer(NamedTuple):
     description: str
 
 
-class _Served(NamedTuple):
-    call: Call
-    task: asyncio.Task[None]
-
-
 class Calls:
     """The calls in progress. ``tasks`` must outlive them; `close` hangs up all of them."""
 
     def __init__(self, edge: Edge, tasks: asyncio.TaskGroup) -> None:
         self._edge = edge
         self._tasks = tasks
-        self._served: dict[str, _Served] = {}
+        self._by_id: dict[str, Call] = {}
         self._by_token: dict[str, Call] = {}
 
     def __iter__(self) -> Iterator[Call]:
-        return (served.call for served in self._served.values())
+        return iter(self._by_id.values())
 
     async def begin(self, offer: str, session: Json) -> Answer:
         """Answer an offer, and serve the call from then on.
@@ -67,13 +62,13 @@ class Calls:
 
     def _serve(self, call: Call) -> None:
         task = self._tasks.create_task(_serve(call))
-        self._served[call.id] = _Served(call, task)
+        self._by_id[call.id] = call
         self._by_token[call.token] = call
         task.add_done_callback(lambda _: self._forget(call))
 
     def _forget(self, call: Call) -> None:
-        del self._served[call.id]
-        self._by_token.pop(call.token, None)
+        del self._by_id[call.id]
+        del self._by_token[call.token]
 
     def hang_up(self, call_id: str) -> None:
         """End a call. It cannot be resumed from now on, although it takes a moment to end.
@@ -81,15 +76,14 @@ class Calls:
         Raises:
             InvalidRequest: there is no such call.
         """
-        served = self._served.get(call_id)
-        if served is None:
+        call = self._by_id.get(call_id)
+        if call is None:
             raise InvalidRequest(f"there is no call {call_id!r}", code="call_not_found", param="call_id")
-        self._by_token.pop(served.call.token, None)
-        served.task.cancel()
+        call.hang_up()
 
     def close(self) -> None:
-        for served in list(self._served.values()):
-            served.task.cancel()
+        for call in self:
+            call.hang_up()
 
 
 async def _serve(call: Call) -> None:

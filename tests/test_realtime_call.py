@@ -1,0 +1,80 @@
+"""A call that is begun, resumed and ended all at once: whatever comes first, one place is taken while it is carried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from edge_client.realtime.calls import Answer, Calls
+from edge_client.realtime.edge import Edge
+from edge_client.webrtc.peer import Peer
+from routing.errors import InvalidRequest
+from tests.edge import scripted_edge
+from tests.peers import Caller
+
+pytestmark = pytest.mark.slow  # real peers, in real time
+
+PEER = {"vanish_timeout_sec": 0.5}
+
+
+@asynccontextmanager
+async def open_calls(**settings: Any) -> AsyncIterator[tuple[Edge, Calls]]:
+    async with scripted_edge(peer=PEER, **settings) as edge, asyncio.TaskGroup() as tasks:
+        calls = Calls(edge, tasks)
+        try:
+            yield edge, calls
+        finally:
+            calls.close()
+
+
+async def begun(calls: Calls, caller: Caller) -> Answer:
+    answer = await calls.begin(await caller.offer(), {})
+    await caller.accept(answer.description)
+    await caller.connected()
+    return answer
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_call_that_is_hung_up_before_it_is_served_leaves_nothing_behind(nothing_left_behind: None) -> None:
+    async with Caller() as caller:
+        offer = await caller.offer()
+        async with open_calls() as (edge, calls):
+            await calls.begin(offer, {})
+        assert edge.sessions == 0
+
+
+async def test_a_call_that_waits_for_its_caller_is_hung_up_at_once(nothing_left_behind: None) -> None:
+    async with open_calls() as (edge, calls), Caller() as caller, Caller() as again:
+        answer = await begun(calls, caller)
+        caller.vanish()
+        await until(lambda: edge.sessions == 0)
+        offer = await again.offer()
+        calls.hang_up(answer.call_id)
+        with pytest.raises(InvalidRequest, match="has ended"):
+            await calls.resume(answer.token, offer, last_event_id=None)
+        await until(lambda: not list(calls))
+
+
+async def test_who_is_given_up_while_resuming_has_a_place_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_calls() as (edge, calls), Caller() as caller, Caller() as again:
+        answer = await begun(calls, caller)
+        caller.vanish()
+        (call,), prompt = calls, Peer.answer
+
+        async def late(*args: Any, **kwargs: Any) -> Peer:
+            peer = await prompt(*args, **kwargs)
+            await until(lambda: not call.carried)
+            return peer
+
+        monkeypatch.setattr(Peer, "answer", late)
+        await calls.resume(answer.token, await again.offer(), last_event_id=None)
+        assert edge.sessions == 1
