@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.caller.signalling import calls_url
-from routing.errors import InvalidRequest
+from edge_client.caller.signalling import LONGEST_ANSWER, calls_url, exchange
+from routing.errors import BackendUnavailable, InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,38 @@ def test_any_text_is_an_address_or_is_refused(text: str) -> None:
         assert calls_url(text).startswith("http")
     except InvalidRequest:
         pass
+
+
+@asynccontextmanager
+async def trickling(chunk: bytes, pause_sec: float) -> AsyncIterator[str]:
+    """The address of a server whose answer has no end."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 201 Created\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(chunk)
+                await writer.drain()
+                await asyncio.sleep(pause_sec)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}/"
+
+
+async def test_an_answer_without_end_is_not_read_to_the_end(nothing_left_behind: None) -> None:
+    async with trickling(b"v" * 65536, 0.001) as url:
+        with pytest.raises(BackendUnavailable, match=f"at most {LONGEST_ANSWER} bytes"):
+            await exchange("v=0", url=url, key=None)
+
+
+async def test_an_answer_that_trickles_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_client.caller.signalling.REQUEST_TIMEOUT_SEC", 0.3)
+    async with trickling(b"v", 0.05) as url:
+        with pytest.raises(BackendUnavailable, match="TimeoutError"):
+            await exchange("v=0", url=url, key=None)

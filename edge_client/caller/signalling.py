@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,7 +14,8 @@ import httpx
 from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
-REQUEST_TIMEOUT_SEC = 10.0
+REQUEST_TIMEOUT_SEC = 10.0  # for the whole answer, however slowly it trickles in
+LONGEST_ANSWER = 256 * 1024  # bytes; a description has a few thousand
 RESUME = "Antiphon-Resume"  # header: the token of a call
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last event that came
 NO_HEADERS: Mapping[str, str] = {}
@@ -63,13 +65,27 @@ async def exchange(
     own = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
-        async with httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client:
-            response = await client.post(url, content=posted.content.encode(), headers=own | dict(headers))
-    except httpx.HTTPError as exc:
+        async with (
+            asyncio.timeout(REQUEST_TIMEOUT_SEC),
+            httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client,
+            client.stream("POST", url, content=posted.content.encode(), headers=own | dict(headers)) as response,
+        ):
+            text = await _read(response)
+    except (httpx.HTTPError, TimeoutError) as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
     if not response.is_success:
-        raise _refusal(response)
-    return Answer(dialect.read_answer(response.text), response.headers.get(RESUME))
+        raise _refusal(response, text)
+    return Answer(dialect.read_answer(text), response.headers.get(RESUME))
+
+
+async def _read(response: httpx.Response) -> str:
+    """The body, whoever sends it: a server under test may send without end."""
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > LONGEST_ANSWER:
+            raise BackendUnavailable(f"expected an answer of at most {LONGEST_ANSWER} bytes, got more")
+    return body.decode(errors="replace")
 
 
 async def _trust(url: str) -> ssl.SSLContext | bool:
@@ -77,8 +93,8 @@ async def _trust(url: str) -> ssl.SSLContext | bool:
     return await asyncio.to_thread(ssl.create_default_context) if url.startswith("https:") else False
 
 
-def _refusal(response: httpx.Response) -> AntiphonError:
-    message = f"{response.request.url} answered {response.status_code}: {_message(response)}"
+def _refusal(response: httpx.Response, text: str) -> AntiphonError:
+    message = f"{response.request.url} answered {response.status_code}: {_message(text) or response.reason_phrase}"
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return AtCapacity(message, retry_after_sec=_retry_after(response.headers))
     if response.is_server_error:
@@ -86,11 +102,11 @@ def _refusal(response: httpx.Response) -> AntiphonError:
     return InvalidRequest(message, code="refused")
 
 
-def _message(response: httpx.Response) -> str:
+def _message(text: str) -> str:
     try:
-        return str(response.json()["error"]["message"])
+        return str(json.loads(text)["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        return response.text[:200].strip() or response.reason_phrase
+        return text[:200].strip()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
