@@ -78,3 +78,22 @@ async def test_who_is_given_up_while_resuming_has_a_place_all_the_same(monkeypat
         monkeypatch.setattr(Peer, "answer", late)
         await calls.resume(answer.token, await again.offer(), last_event_id=None)
         assert edge.sessions == 1
+
+
+async def test_each_connection_of_a_call_is_counted_once_all_the_time() -> None:
+    async with open_calls() as (edge, calls), Caller() as caller, Caller() as hasty, Caller() as again:
+
+        def connections() -> int:
+            running = [each for call in calls for each in call.statistics()]
+            return int(edge.media.with_running(running)["connections"])
+
+        answer = await begun(calls, caller)
+        assert connections() == 1
+        for offer in [await hasty.offer(), await again.offer()]:
+            await calls.resume(answer.token, offer, last_event_id=None)
+        assert connections() == 3
+        calls.hang_up(answer.call_id)
+        while list(calls):
+            assert connections() == 3
+            await asyncio.sleep(0)
+        assert connections() == 3

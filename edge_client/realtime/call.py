@@ -44,6 +44,7 @@ class Call:
         self._sent = SentEvents()
         self._dialogue: Dialogue | None = None
         self._line: _Line | None = None
+        self._uncounted: list[_Line] = []  # whose figures the edge does not have yet: also those that are just ending
         self._changed = asyncio.Event()  # another peer has come, or nobody shall be waited for
         self._given_up = False
         self._greeted = False
@@ -95,11 +96,12 @@ class Call:
 
     def _switch(self, line: _Line) -> None:
         old, self._line = self._line, line
+        self._uncounted.append(line)
         self._changed.set()
         if old:
             old.drop()
             self._mouth.take_back()
-            self._tasks.create_task(old.peer.close())
+            self._tasks.create_task(self._end(old))
 
     async def run(self) -> None:
         """Serve the call until either side ends it, or the caller has been gone for too long."""
@@ -122,7 +124,7 @@ class Call:
         try:
             ending = await line.peer.run()
         finally:
-            self._edge.media.ended(line.peer.statistics())
+            await self._end(line)
         if self._line is not line:  # the caller was faster than we
             return self._line
         logger.info("a connection of call %s ended: %s", self.id, ending)
@@ -157,12 +159,18 @@ class Call:
 
     async def _leave(self) -> None:
         self._place.close()
-        if self._line:
-            await self._line.peer.close()
+        for line in list(self._uncounted):
+            await self._end(line)
 
-    def statistics(self) -> PeerStatistics | None:
-        """Of the connection that carries the call now."""
-        return self._line.peer.statistics() if self._line else None
+    async def _end(self, line: _Line) -> None:
+        await line.peer.close()
+        if line in self._uncounted:
+            self._uncounted.remove(line)
+            self._edge.media.ended(line.peer.statistics())
+
+    def statistics(self) -> list[PeerStatistics]:
+        """Of its connections, but for those that the edge has counted."""
+        return [line.peer.statistics() for line in self._uncounted]
 
     # -- what passes between the peer and the dialogue -----------------------------------------------------------------
 

@@ -355,7 +355,7 @@ async def statistics(request: Request) -> Json:
 
 def _own_statistics(request: Request) -> Json:
     edge, lag = _edge(request), request.app.state.loop_lag
-    running = [each for call in _calls(request) if (each := call.statistics())]
+    running = [each for call in _calls(request) for each in call.statistics()]
     return worker_statistics(
         worker=edge.crew.number if edge.crew else 0,
         sessions=edge.sessions,
