@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edge_client.realtime.call import REMEMBER_SEC
 from edge_client.webrtc.pulse import HOLD_SEC, Pulse, Sign
 
 TICK = 0.02
@@ -61,6 +62,18 @@ def test_a_caller_whose_microphone_ends_is_missed_until_something_else_comes() -
 def test_silence_sent_as_one_packet_in_400_ms_is_no_cut() -> None:
     story = signs([*every(TICK, 0, 3), *every(0.4, 3, 6)], until=6)
     assert {sign for _, sign in story} == {"alive", "waiting"}
+
+
+def test_one_lost_packet_of_such_a_silence_is_no_cut_either() -> None:
+    silence = every(0.4, 3, 6)
+    story = signs([*every(TICK, 0, 3), *silence[:4], *silence[5:]], until=6)
+    assert {sign for _, sign in story} == {"alive", "waiting"}
+
+
+def test_what_such_a_caller_is_sent_into_a_cut_is_remembered_until_it_is_noticed() -> None:
+    story = signs([*every(TICK, 0, 3), *every(0.4, 3, 5), 12.0, 12.02], until=13)
+    assert [sign for _, sign in story][-4:] == ["missing", "returning", "lost", "alive"]
+    assert next(time for time, sign in story if sign == "missing") - 4.6 < REMEMBER_SEC
 
 
 def test_a_caller_who_is_not_connected_yet_is_not_missing() -> None:

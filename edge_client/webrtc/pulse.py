@@ -6,6 +6,7 @@ from typing import Literal
 
 HOLD_SEC = 0.5  # a steady caller who is quiet for longer does not hear us either
 STEADY_GAP_SEC = 0.45  # the longest pause of a sender of sound; silence may be sent as one packet in 400 ms
+LATE_SEC = 0.05  # quiet for twice the last pause and this is no cut yet: one packet of a sparse silence may be lost
 STEADY_SEC = 1.0  # how long a caller must have sent like that, before quiet means anything
 RETURN_SEC = 0.06  # what a link held back comes within this time after the first datagram
 SOUNDS_PER_SEC = 50
@@ -34,6 +35,7 @@ class Pulse:
         self._sound_at = now
         self._steady_since = now
         self._sounds = 0  # until the last sign of life
+        self._gap_sec = 0.0  # in front of the last sound
         self._missing = False
         self._returned_at: float | None = None
         self._quiet_sec = 0.0  # how long the caller was missing
@@ -47,14 +49,14 @@ class Pulse:
             return "alive"
         if not self._steady:
             return "alive"
-        self._missing = self.quiet_sec(now) > HOLD_SEC
+        self._missing = self.quiet_sec(now) > max(HOLD_SEC, 2 * self._gap_sec + LATE_SEC)
         return "missing" if self._missing else "waiting"
 
     def _note(self, heard_at: float, sounds: int) -> None:
         if sounds > self._sounds:
-            if heard_at - self._sound_at > STEADY_GAP_SEC:
+            self._gap_sec, self._sound_at = heard_at - self._sound_at, heard_at
+            if self._gap_sec > STEADY_GAP_SEC:
                 self._steady_since = heard_at
-            self._sound_at = heard_at
         self._beat, self._sounds = heard_at, sounds
 
     @property
