@@ -381,6 +381,8 @@ def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Out
 
     if json_file and not json_file.parent.is_dir():  # to be told before anything is measured
         raise SettingsError(f"cannot write {json_file}: there is no folder {json_file.parent}")
+    if json_file and json_file.is_dir():
+        raise SettingsError(f"cannot write {json_file}: it is a folder")
     return Output(_console(), folder=folder, json_file=json_file)
 
 

@@ -140,6 +140,14 @@ async def test_where_nobody_takes_calls_there_is_nothing_to_report() -> None:
     assert not probe.report(HERE).calls
 
 
+async def test_a_call_that_is_refused_is_no_result() -> None:
+    async with running_edge(api_keys=["secret"]) as edge:
+        probe = Probe(plan(edge.url), [question()], tell=lambda line: None)
+        with pytest.raises(InvalidRequest, match="answered 401"):
+            await probe.run()
+    assert probe.report(HERE).calls == []
+
+
 @pytest.mark.slow
 async def test_what_was_measured_until_it_was_stopped_is_kept() -> None:
     async with foreign_server("/api/offer") as server:

@@ -140,6 +140,8 @@ def test_a_report_needs_a_folder_and_says_so_first(command: str, tmp_path: Path)
     write_wav(tmp_path / "q.wav", tone(0.3), 24_000)
     message = fault(command, "127.0.0.1:9", "--wav", str(tmp_path / "q.wav"), "--json", "nowhere/report.json")
     assert message == "cannot write nowhere/report.json: there is no folder nowhere"
+    message = fault(command, "127.0.0.1:9", "--wav", str(tmp_path / "q.wav"), "--json", str(tmp_path))
+    assert message == f"cannot write {tmp_path}: it is a folder"
 
 
 def test_only_some_servers_can_be_asked_for_a_silence() -> None:

@@ -153,6 +153,9 @@ class Probe:
                 self._calls.clear()
                 raise
             self._miss_the_rest(call)
+        except InvalidRequest:  # it never was a call
+            self._calls.remove(call)
+            raise
 
     @property
     def _is_hopeless(self) -> bool:
