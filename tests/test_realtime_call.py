@@ -15,6 +15,7 @@ from edge_client.webrtc.peer import Peer
 from routing.errors import InvalidRequest
 from tests.edge import scripted_edge
 from tests.peers import Caller
+from tests.scripted import tone
 
 pytestmark = pytest.mark.slow  # real peers, in real time
 
@@ -36,6 +37,12 @@ async def begun(calls: Calls, caller: Caller) -> Answer:
     await caller.accept(answer.description)
     await caller.connected()
     return answer
+
+
+async def resumed(calls: Calls, answer: Answer, caller: Caller, *, last_event_id: str | None = None) -> None:
+    resumed = await calls.resume(answer.token, await caller.offer(), last_event_id=last_event_id)
+    await caller.accept(resumed.description)
+    await caller.opened()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -97,3 +104,17 @@ async def test_each_connection_of_a_call_is_counted_once_all_the_time() -> None:
             assert connections() == 3
             await asyncio.sleep(0)
         assert connections() == 3
+
+
+async def test_events_from_before_the_channel_are_sent_after_the_greeting_once() -> None:
+    async with open_calls() as (_, calls), Caller(channel=None) as deaf, Caller() as caller, Caller() as again:
+        answer = await begun(calls, deaf)
+        deaf.microphone.say(tone(0.6))
+        await deaf.sound()
+        await resumed(calls, answer, caller)
+        await caller.event("output_audio_buffer.stopped")
+        told = [event["type"] for event in caller.events]
+        assert (told[0], told.count("session.created")) == ("session.created", 1)
+        await resumed(calls, answer, again, last_event_id=caller.events[1]["event_id"])
+        await again.event("output_audio_buffer.stopped")
+        assert [event["type"] for event in again.events] == told[2:]

@@ -47,7 +47,6 @@ class Call:
         self._uncounted: list[_Line] = []  # whose figures the edge does not have yet: also those that are just ending
         self._changed = asyncio.Event()  # another peer has come, or nobody shall be waited for
         self._given_up = False
-        self._greeted = False
 
     # -- peers ---------------------------------------------------------------------------------------------------------
 
@@ -112,6 +111,7 @@ class Call:
                 self.id, mouth=self._mouth, sound="rtp", send=self._send, config=self._config
             ) as dialogue:
                 self._dialogue = dialogue
+                dialogue.greet()
                 while line is not None:
                     line = await self._carry(line)
         finally:
@@ -181,11 +181,7 @@ class Call:
 
     def opened(self, line: _Line) -> None:
         """Events can be sent over this line: the first ones, or those that the caller has missed."""
-        missed = self._sent.after(line.last_event_id)
-        if self._dialogue and not self._greeted:
-            self._greeted = True
-            self._dialogue.greet()
-        for text in missed:
+        for text in self._sent.after(line.last_event_id):
             line.send(text)
 
     def heard(self, samples: Samples) -> None:
