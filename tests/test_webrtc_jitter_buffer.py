@@ -14,16 +14,20 @@ from edge_client.webrtc.jitter_buffer import (
     MOST_AHEAD_SEC,
     MOST_STRAYS,
     MOST_STREAMS,
-    Conceal,
     JitterBuffer,
+)
+from edge_client.webrtc.patience import LONGEST_SEC
+from edge_client.webrtc.voice_stream import (
+    LONGEST_GAP_SEC,
+    MOST_HELD,
+    MOST_REMEMBERED,
+    Conceal,
     Play,
     Recover,
     Silence,
     Step,
     VoicePacket,
 )
-from edge_client.webrtc.patience import LONGEST_SEC
-from edge_client.webrtc.voice_stream import LONGEST_GAP_SEC, MOST_HELD, MOST_REMEMBERED
 
 FRAME_SEC = 0.020
 FRAME = 320  # samples at 16 kHz

@@ -7,20 +7,8 @@ from dataclasses import dataclass
 
 from edge_client.webrtc.opus_packet import ticks_in
 from edge_client.webrtc.patience import Patience
-from edge_client.webrtc.voice_stream import (
-    Conceal,
-    Play,
-    Recover,
-    Silence,
-    Step,
-    Tally,
-    VoicePacket,
-    VoiceStream,
-    signed,
-)
+from edge_client.webrtc.voice_stream import Step, Tally, VoicePacket, VoiceStream, signed
 from routing.turns import SPEECH_SAMPLE_RATE
-
-__all__ = ["Conceal", "JitterBuffer", "JitterStatistics", "Play", "Recover", "Silence", "Step", "VoicePacket"]
 
 MOST_STREAMS = 4
 

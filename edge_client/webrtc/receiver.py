@@ -18,18 +18,10 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import RtpPacket
 
-from edge_client.webrtc.jitter_buffer import (
-    Conceal,
-    JitterBuffer,
-    JitterStatistics,
-    Play,
-    Recover,
-    Silence,
-    Step,
-    VoicePacket,
-)
+from edge_client.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
 from edge_client.webrtc.libopus import OpusDecoder, OpusError
 from edge_client.webrtc.opus_packet import RTP_RATE
+from edge_client.webrtc.voice_stream import Conceal, Play, Recover, Silence, Step, VoicePacket
 from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 logger = logging.getLogger(__name__)
