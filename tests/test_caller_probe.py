@@ -140,6 +140,13 @@ async def test_where_nobody_takes_calls_there_is_nothing_to_report() -> None:
     assert not probe.report(HERE).calls
 
 
+async def test_a_silence_that_the_server_refuses_is_not_taken_for_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_client.caller.probe.SETTLE_SEC", 1.0)  # the server's word takes its time
+    async with running_edge(ToneBackend()) as edge:
+        with pytest.raises(InvalidRequest, match=r"turns to end after 99999 ms, the server said: .*10000"):
+            await probed(plan(edge.url, silence_ms=99_999))
+
+
 async def test_a_call_that_is_refused_is_no_result() -> None:
     async with running_edge(api_keys=["secret"]) as edge:
         probe = Probe(plan(edge.url), [question()], tell=lambda line: None)

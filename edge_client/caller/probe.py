@@ -163,12 +163,13 @@ class Probe:
         return self._plan.network is None and all(call.fault and call.connect_ms is None for call in self._calls)
 
     async def _converse(self, call: _Call) -> None:
-        plan = self._plan
+        plan, refusals = self._plan, list[str]()
         async with Caller.connect(
             plan.url,
             key=plan.key,
             model=plan.model,
             session=plan.session,
+            on_event=lambda event: refusals.extend(_refusals(event)),
             dialect=plan.dialect,
             network=plan.network_of(call.number),
         ) as caller:
@@ -176,6 +177,10 @@ class Probe:
             call.connect_ms = caller.connect_sec * 1000
             self._tell(f"[dim]{call.number:>4}[/]    connected in {call.connect_ms:.0f} ms")
             await asyncio.sleep(SETTLE_SEC)
+            if plan.session and refusals:  # what is measured would not be what was asked for
+                raise InvalidRequest(
+                    f"expected turns to end after {plan.silence_ms} ms, the server said: {refusals[0]}"
+                )
             for question in self._asked(call):
                 turn = await self._ask(caller, question)
                 call.resumed = caller.resumed
@@ -221,6 +226,12 @@ class Probe:
             calls=[call.probed() for call in sorted(self._calls, key=lambda call: call.number)],
             own_lag_ms=self._worst_lag_sec * 1000,
         )
+
+
+def _refusals(event: object) -> Iterator[str]:
+    match event:
+        case {"type": "error", "error": {"message": str(message)}}:
+            yield message
 
 
 @asynccontextmanager
