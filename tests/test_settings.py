@@ -59,6 +59,14 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, content: str, message:
         read_settings(file, environment={})
 
 
+def test_addresses_to_listen_on_come_from_the_environment_too() -> None:
+    variable = "ANTIPHON_PEER__LISTEN_ADDRESSES"
+    settings = read_settings(environment={variable: "192.0.2.1, 2001:db8::1"})
+    assert settings.peer.listen_addresses == ("192.0.2.1", "2001:db8::1")
+    with pytest.raises(SettingsError, match=r"^peer\.listen_addresses\.1: .*'here'"):
+        read_settings(environment={variable: "192.0.2.1, here"})
+
+
 def test_a_misspelt_variable_is_refused() -> None:
     with pytest.raises(SettingsError, match="prot"):
         read_settings(environment={"ANTIPHON_PROT": "8080"})

@@ -18,7 +18,7 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
@@ -29,7 +29,7 @@ from edge_client.webrtc.opus import wants_dtx
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
 from edge_client.webrtc.pulse import Pulse
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
-from edge_client.webrtc.turn import TurnSettings, own_servers
+from edge_client.webrtc.turn import TurnSettings, own_servers, split_commas
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.turns import Samples
 
@@ -73,6 +73,9 @@ def _literal(address: str) -> str:
     return str(ip_address(address))
 
 
+type Addresses = tuple[Annotated[str, AfterValidator(_literal)], ...]
+
+
 class PeerSettings(BaseModel):
     """How calls over WebRTC are taken."""
 
@@ -84,9 +87,7 @@ class PeerSettings(BaseModel):
     resume_timeout_sec: float = Field(default=60.0, ge=0)  # how long a session waits for a caller who vanished
     maximum_message_bytes: int = Field(default=256 * 1024, gt=0)  # one data-channel message from the caller
     maximum_buffered_bytes: int = Field(default=1024 * 1024, gt=0)  # sent to the caller and not yet taken
-    listen_addresses: tuple[Annotated[str, AfterValidator(_literal)], ...] | None = (
-        None  # None: every address of this machine
-    )
+    listen_addresses: Annotated[Addresses | None, BeforeValidator(split_commas)] = None  # None: all of this machine
     loopback: bool = False  # listen on 127.0.0.1 as well, for callers on this machine
     turn: TurnSettings = TurnSettings()  # a relay for callers whom no direct way leads to
     relay: bool = False  # this machine cannot be reached: take a relay of its own for each call, and check the callers'

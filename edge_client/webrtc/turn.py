@@ -34,7 +34,8 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def _split(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
+    """What an environment variable holds, as the list that it stands for."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
@@ -43,7 +44,7 @@ class TurnSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    urls: Annotated[tuple[Annotated[str, AfterValidator(_checked_url)], ...], BeforeValidator(_split)] = ()
+    urls: Annotated[tuple[Annotated[str, AfterValidator(_checked_url)], ...], BeforeValidator(split_commas)] = ()
     secret: SecretStr | None = None  # the server's static-auth-secret
     lifetime_sec: int = Field(default=600, ge=30)  # of credentials: how long a call may wait before it is begun
 
