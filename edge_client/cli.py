@@ -261,8 +261,8 @@ def probe(
     silence_ms: Annotated[
         int | None, typer.Option(min=1, help="Ask an openai server to end turns after this silence.")
     ] = None,
-    patience_sec: Annotated[float, typer.Option(min=0.1, help="How long a reply may take to begin.")] = 10.0,
-    quiet_sec: Annotated[float, typer.Option(min=0.1, help="After how much silence a reply is over.")] = 1.0,
+    patience_sec: Annotated[float, typer.Option(min=0.1, max=600, help="How long a reply may take to begin.")] = 10.0,
+    quiet_sec: Annotated[float, typer.Option(min=0.1, max=60, help="After how much silence a reply is over.")] = 1.0,
     budget: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=LIMIT", help=f"What may be measured at most; times in ms. {', '.join(BUDGETS)}."),

@@ -65,6 +65,8 @@ def test_addresses_to_listen_on_come_from_the_environment_too() -> None:
     assert settings.peer.listen_addresses == ("192.0.2.1", "2001:db8::1")
     with pytest.raises(SettingsError, match=r"^peer\.listen_addresses\.1: .*'here'"):
         read_settings(environment={variable: "192.0.2.1, here"})
+    with pytest.raises(SettingsError, match=r"^peer\.listen_addresses: "):
+        read_settings(environment={variable: ""})
 
 
 def test_a_misspelt_variable_is_refused() -> None:

@@ -18,7 +18,7 @@ class Packets:
     received: int = 0
     lost: int = 0  # never came, or too late
     recovered: int = 0  # rebuilt from the copy in the next packet
-    concealed: int = 0  # guessed, or left silent: for the lost ones, and where a late one was not waited for
+    concealed: int = 0  # guessed, or left silent, in the place of lost ones
 
     @classmethod
     def of(cls, statistics: ReceiverStatistics) -> Self:
@@ -28,7 +28,7 @@ class Packets:
             received=jitter.received,
             lost=jitter.lost,
             recovered=round(jitter.recovered / PACKET_SAMPLES),
-            concealed=round((jitter.concealed + jitter.silent) / PACKET_SAMPLES),
+            concealed=round(jitter.concealed / PACKET_SAMPLES),
         )
 
     def __add__(self, other: Packets) -> Packets:

@@ -73,7 +73,7 @@ def _literal(address: str) -> str:
     return str(ip_address(address))
 
 
-type Addresses = tuple[Annotated[str, AfterValidator(_literal)], ...]
+type Addresses = Annotated[tuple[Annotated[str, AfterValidator(_literal)], ...], Field(min_length=1)]
 
 
 class PeerSettings(BaseModel):
