@@ -140,7 +140,7 @@ def edge(
 def _server(settings: EdgeSettings) -> Callable[..., Coroutine[Any, Any, None]]:
     """One process that serves, or one that minds those that do: it loads no models itself."""
     if settings.workers > 1:
-        from edge_client.realtime.supervisor import supervise
+        from edge_client.workers.supervisor import supervise
 
         return supervise
     from edge_client.realtime.program import serve

@@ -15,14 +15,14 @@ import uvicorn
 
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
-from edge_client.realtime.board import Board
-from edge_client.realtime.crew import Crew, share
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.entrance import Entrances, arrivals_socket
 from edge_client.realtime.server import create_app
-from edge_client.realtime.siblings import Siblings, private_socket
 from edge_client.realtime.worker_server import WorkerServer
 from edge_client.settings import EdgeSettings
+from edge_client.workers.board import Board
+from edge_client.workers.crew import Crew, share
+from edge_client.workers.siblings import Siblings, private_socket
 from routing.router import Router
 from tests.edge import RunningEdge
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge

@@ -28,13 +28,14 @@ from edge_client.device.results import say_result
 from edge_client.ears import Ears
 from edge_client.endpointer import EndpointerSettings
 from edge_client.models.thread import ModelThread
-from edge_client.realtime import listening, program, server
+from edge_client.realtime import program, server
 from edge_client.realtime.session_config import MAXIMUM_SESSION_BYTES, SessionConfig
 from edge_client.realtime.socket import MAXIMUM_CHARACTERS, MAXIMUM_EVENTS, Outbox, serve_socket
 from edge_client.settings import EdgeSettings, read_settings
 from edge_client.webrtc.gate import MOST_SENDERS
 from edge_client.webrtc.ice import LONGEST_QUEUE
 from edge_client.webrtc.peer import Peer
+from edge_client.workers import listening
 from routing.errors import InvalidRequest, SettingsError
 from routing.turns import Tool
 from tests.edge import EdgeProcess, RunningEdge, running_edge

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from edge_client.realtime.crew import named_worker
 from edge_client.settings import EdgeSettings
+from edge_client.workers.crew import named_worker
 from tests.crew import Workplace, running_crew, running_worker, workplace
 from tests.edge import RunningEdge
 from tests.peers import Caller

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, contextmanager
 from edge_client.conversation import new_id
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
-from edge_client.realtime.crew import Crew
 from edge_client.realtime.dialogue import Dialogue, Sound
 from edge_client.realtime.keys import KeyRing
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.statistics import MediaTotals
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
+from edge_client.workers.crew import Crew
 from routing.errors import AtCapacity
 from routing.turns import Backend
 

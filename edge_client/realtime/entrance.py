@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from edge_client.realtime.crew import Crew
+from edge_client.workers.crew import Crew
 
 logger = logging.getLogger(__name__)
 

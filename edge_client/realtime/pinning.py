@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_client.realtime.crew import Crew, named_worker
 from edge_client.realtime.faults import error_body, error_response
-from edge_client.realtime.siblings import FORWARDED, WorkerGone
+from edge_client.workers.crew import Crew, named_worker
+from edge_client.workers.siblings import FORWARDED, WorkerGone
 from routing.errors import BackendUnavailable
 
 logger = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from edge_client.event_loop import lasting_memory
-from edge_client.realtime.crew import Crew
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.engine import open_engine
-from edge_client.realtime.listening import address, bound_socket, listen
 from edge_client.realtime.server import create_app
 from edge_client.settings import EdgeSettings
+from edge_client.workers.crew import Crew
+from edge_client.workers.listening import address, bound_socket, listen
 from routing.router import Router
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound

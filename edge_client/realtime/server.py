@@ -30,13 +30,13 @@ from edge_client.realtime.faults import error_body, error_response
 from edge_client.realtime.keys import Unauthorized
 from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.session_config import Json, SessionConfig, merged
-from edge_client.realtime.siblings import FORWARDED
 from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
 from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
 from edge_client.settings import EdgeSettings
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
+from edge_client.workers.siblings import FORWARDED
 from routing.errors import AtCapacity, InvalidRequest, SettingsError
 
 logger = logging.getLogger(__name__)

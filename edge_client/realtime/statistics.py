@@ -13,8 +13,8 @@ from functools import reduce
 from typing import Any
 
 from edge_client.loop_lag import LoopLagStatistics
-from edge_client.realtime.crew import Crew
 from edge_client.realtime.session_config import Json
+from edge_client.workers.crew import Crew
 from routing.errors import BackendUnavailable
 
 ANSWER_SEC = 2.0  # a worker that takes longer is told as one that does not answer

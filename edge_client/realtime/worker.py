@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 
 from edge_client.event_loop import run
-from edge_client.realtime.board import Board
-from edge_client.realtime.crew import Crew, share
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.entrance import Entrances, arrivals_socket
-from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
 from edge_client.realtime.program import open_edge, server_config
 from edge_client.realtime.server import create_app
-from edge_client.realtime.siblings import Siblings, private_socket
 from edge_client.realtime.worker_server import WorkerServer
+from edge_client.workers.board import Board
+from edge_client.workers.crew import Crew, share
+from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
+from edge_client.workers.siblings import Siblings, private_socket
 from routing.errors import AntiphonError
 
 BEAT_SEC = 0.25

@@ -19,9 +19,9 @@ import pytest
 import websockets
 
 from edge_client.caller.edge_process import READY
-from edge_client.realtime.board import FRESH_SEC
-from edge_client.realtime.crew import named_worker
-from edge_client.realtime.supervisor import FIRST_WAIT_SEC, LONGEST_WAIT_SEC, WELL_SEC, BackOff
+from edge_client.workers.board import FRESH_SEC
+from edge_client.workers.crew import named_worker
+from edge_client.workers.supervisor import FIRST_WAIT_SEC, LONGEST_WAIT_SEC, WELL_SEC, BackOff
 from tests.peers import Caller
 
 real = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(90)]

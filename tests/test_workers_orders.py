@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
 from edge_client.settings import EdgeSettings
+from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
 from routing.errors import ModelError
 
 ORDERS = Orders(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
-from edge_client.realtime.orders import Control, Fault, Go, Orders, Progress, Ready
+from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready
 from routing.errors import BackendUnavailable
 
 STOP_SEC = 8.0  # for a worker to end by itself: its connections have five, its models some

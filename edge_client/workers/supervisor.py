@@ -14,11 +14,11 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from edge_client.realtime.board import Board
-from edge_client.realtime.listening import address, bound_socket, listen
-from edge_client.realtime.orders import Orders
-from edge_client.realtime.worker_process import WorkerProcess, worker_process
 from edge_client.settings import EdgeSettings
+from edge_client.workers.board import Board
+from edge_client.workers.listening import address, bound_socket, listen
+from edge_client.workers.orders import Orders
+from edge_client.workers.worker_process import WorkerProcess, worker_process
 from routing.errors import AntiphonError, SettingsError
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.conversation import new_id
-from edge_client.realtime.board import Board, Load
-from edge_client.realtime.crew import PROMISE_SEC, Crew, marked, named_worker, share
-from edge_client.realtime.siblings import Siblings
+from edge_client.workers.board import Board, Load
+from edge_client.workers.crew import PROMISE_SEC, Crew, marked, named_worker, share
+from edge_client.workers.siblings import Siblings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from edge_client.realtime.board import FRESH_SEC, Board, Load
+from edge_client.workers.board import FRESH_SEC, Board, Load
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from edge_client.realtime.board import Board, Load
-from edge_client.realtime.siblings import Siblings
+from edge_client.workers.board import Board, Load
+from edge_client.workers.siblings import Siblings
 
 PROMISE_SEC = 0.5  # within which who was let in has a place, or never will
 

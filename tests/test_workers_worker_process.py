@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.realtime.orders import Orders
-from edge_client.realtime.worker_process import worker_process
 from edge_client.settings import EdgeSettings
+from edge_client.workers.orders import Orders
+from edge_client.workers.worker_process import worker_process
 from routing.errors import BackendUnavailable
 
 
