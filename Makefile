@@ -38,8 +38,8 @@ test: setup node ## run every test
 	$(RUN) pytest
 
 .PHONY: unit
-unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser
-	$(RUN) pytest -m "not models and not slow and not node and not browser"
+unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser, no TURN server
+	$(RUN) pytest -m "not models and not slow and not node and not browser and not turn"
 
 .PHONY: check
 check: $(VENV)/.ready-to-develop ## check layout, style, types and the direction of imports

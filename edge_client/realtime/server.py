@@ -1,4 +1,4 @@
-"""The edge's HTTP surface: calls, sockets, client secrets, and the page."""
+"""The edge's HTTP surface: calls, sockets, client secrets, and how the edge is doing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, HTMLResponse
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -28,6 +25,7 @@ from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
 from edge_client.realtime.keys import Unauthorized
+from edge_client.realtime.page import add_page
 from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.session_config import Json, SessionConfig, merged
 from edge_client.realtime.socket import serve_socket
@@ -41,19 +39,11 @@ from routing.errors import AtCapacity, InvalidRequest, SettingsError
 
 logger = logging.getLogger(__name__)
 
-PAGE = Path(__file__).parent.parent / "page"
 MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last server event that came before the connection broke
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
-    " style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 # -- the application -------------------------------------------------------------------------------------------------
@@ -83,6 +73,7 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     _allow_origins(app, edge.settings)
     _answer_faults(app)
     _add_routes(app)
+    add_page(app, edge.settings.peer)
     return app
 
 
@@ -174,8 +165,6 @@ def _add_routes(app: FastAPI) -> None:
     app.websocket("/v1/realtime")(realtime_socket)
     app.get("/healthz")(healthy)
     app.get(STATISTICS)(statistics)
-    app.get("/")(page)
-    app.mount("/page", _PageFiles(directory=PAGE, check_dir=False))
 
 
 # -- calls over WebRTC -----------------------------------------------------------------------------------------------
@@ -367,27 +356,3 @@ def _own_statistics(request: Request) -> Json:
 
 def _credentials(request: Request) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in request.headers.raw if name == b"authorization"]
-
-
-async def page(request: Request) -> Response:
-    peer = _edge(request).settings.peer
-    if not peer.turn.urls:
-        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
-    # Only a page that is told so asks for relays before it calls: elsewhere that would be a round trip for nothing.
-    told = f'<meta name="antiphon-relays" content="v1/realtime/ice_servers" data-edge="{_reach(peer)}">'
-    text = await asyncio.to_thread((PAGE / "index.html").read_text, "utf-8")
-    return HTMLResponse(text.replace("<head>", f"<head>\n  {told}", 1), headers=PAGE_HEADERS)
-
-
-def _reach(peer: PeerSettings) -> str:
-    """Whether callers find the edge, or must be found by it: then their offers have to name their addresses."""
-    return "relayed" if peer.relay else "direct"
-
-
-class _PageFiles(StaticFiles):
-    """The page's files, with the headers of the page."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(PAGE_HEADERS)
-        return response
