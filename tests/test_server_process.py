@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.server_process import ServerFailed, server_process
+from routing.errors import BackendUnavailable
+from tests.server_process import server_process
 
 WORKER = """
 import sys
@@ -42,6 +43,6 @@ async def test_a_server_is_stopped() -> None:
 
 
 async def test_a_server_that_ends_says_why() -> None:
-    with pytest.raises(ServerFailed, match="no such stack"):
+    with pytest.raises(BackendUnavailable, match="no such stack"):
         async with server_process((sys.executable, "-c", "raise SystemExit('no such stack')"), os.environ):
             pass

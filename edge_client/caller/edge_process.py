@@ -7,17 +7,14 @@ import os
 import re
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from routing.errors import BackendUnavailable
+from edge_client.caller.server_process import server_process
 
 START_TIMEOUT_SEC = 60.0
-STOP_TIMEOUT_SEC = 10.0
-KEPT_LINES = 20  # of the edge's output, to explain why it ended
 KEPT_VARIABLE = "ANTIPHON_MODELS"
 
 READY = "Antiphon is ready at"  # the edge prints this and its address when it takes calls
@@ -60,29 +57,16 @@ async def edge_process(
         BackendUnavailable: it did not start; the message is what it said.
     """
     started_at = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "edge_client.cli",
-            "edge",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            *arguments,
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=_environment(os.environ),
-    )
-    output = _Output(process, progress)
-    reading = asyncio.create_task(output.read())
-    try:
-        yield EdgeProcess(await output.address(), started_at, process)
-    finally:
-        await _stop(process)
-        await reading
+    command = (sys.executable, "-m", "edge_client.cli", "edge", "--host", "127.0.0.1", "--port", str(port), *arguments)
+    async with server_process(
+        command,
+        name="the edge",
+        ready=_ADDRESS,
+        environment=_environment(os.environ),
+        start_timeout_sec=START_TIMEOUT_SEC,
+        progress=progress,
+    ) as server:
+        yield EdgeProcess(server.url, started_at, server.process)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -90,54 +74,6 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environment.items() if not name.startswith("ANTIPHON_") or name == KEPT_VARIABLE
     }
-
-
-class _Output:
-    """Reads what the edge prints, to its end: a pipe that nobody reads would stop it."""
-
-    def __init__(self, process: asyncio.subprocess.Process, progress: Callable[[str], None]) -> None:
-        self._process = process
-        self._progress = progress
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._address: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-    async def read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            self._note(line.decode(errors="replace").rstrip())
-        if not self._address.done():
-            self._address.set_result(None)
-
-    def _note(self, line: str) -> None:
-        self._lines.append(line)
-        if self._address.done():
-            return
-        if address := _ADDRESS.search(line):
-            self._address.set_result(address[1])
-        else:
-            self._progress(line)
-
-    async def address(self) -> str:
-        try:
-            async with asyncio.timeout(START_TIMEOUT_SEC):
-                address = await asyncio.shield(self._address)
-        except TimeoutError:
-            raise BackendUnavailable(f"the edge did not start in {START_TIMEOUT_SEC:.0f} s") from None
-        if address is None:
-            raise BackendUnavailable("\n".join(["the edge did not start:", *self._lines]))
-        return address
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_SEC):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _memory(status: Path) -> Memory | None:
