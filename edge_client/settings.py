@@ -9,12 +9,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -23,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from edge_client.comma_separated import CommaSeparated
 from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
 from edge_client.webrtc.peer import PeerSettings
@@ -30,13 +30,6 @@ from routing.errors import SettingsError
 
 PREFIX = "ANTIPHON_"
 READ_ELSEWHERE = {"ANTIPHON_MODELS"}  # the model folder belongs to every command, not only to the edge
-
-
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-type CommaSeparated[T] = Annotated[tuple[T, ...], BeforeValidator(_split)]
 
 
 class EdgeSettings(BaseModel):

@@ -14,8 +14,6 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCRtpCodecCapability,
-    RTCRtpSender,
     RTCSessionDescription,
 )
 
@@ -27,6 +25,7 @@ from edge_client.network.profile import Cut, NetworkProfile
 from edge_client.webrtc.ice import Ice
 from edge_client.webrtc.playout_track import PlayoutTrack
 from edge_client.webrtc.receiver import Receiver
+from edge_client.webrtc.transceiver import opus_transceiver
 from routing.errors import BackendUnavailable
 from routing.turns import Samples
 
@@ -86,8 +85,7 @@ class Line:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
         self._connection.on("connectionstatechange", self._note_state)
         self.ice = Ice(addresses=None, loopback=loopback)
-        self._transceiver = self._connection.addTransceiver(PlayoutTrack(self._read), "sendrecv")
-        self._transceiver.setCodecPreferences(_opus())
+        self._transceiver = opus_transceiver(self._connection, PlayoutTrack(self._read))
         self._receiver = Receiver(self._transceiver.receiver, self._hear)
         self._channel: RTCDataChannel = self._connection.createDataChannel(dialect.channel)
         self._channel.on("message", ends.told)
@@ -203,8 +201,3 @@ async def until(condition: Callable[[], bool], timeout: float | None, *, is_over
             return False
         await asyncio.sleep(POLL_SEC)
     return True
-
-
-def _opus() -> list[RTCRtpCodecCapability]:
-    codecs = RTCRtpSender.getCapabilities("audio").codecs
-    return [codec for codec in codecs if codec.mimeType.lower() == "audio/opus"]

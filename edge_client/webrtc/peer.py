@@ -14,12 +14,11 @@ import numpy as np
 from aiortc import (
     RTCConfiguration,
     RTCPeerConnection,
-    RTCRtpSender,
-    RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from edge_client.comma_separated import CommaSeparated
 from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
@@ -29,7 +28,8 @@ from edge_client.webrtc.opus import wants_dtx
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
 from edge_client.webrtc.pulse import Pulse
 from edge_client.webrtc.receiver import Receiver, ReceiverStatistics
-from edge_client.webrtc.turn import TurnSettings, own_servers, split_commas
+from edge_client.webrtc.transceiver import opus_transceiver
+from edge_client.webrtc.turn import TurnSettings, own_servers
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.turns import Samples
 
@@ -73,7 +73,7 @@ def _literal(address: str) -> str:
     return str(ip_address(address))
 
 
-type Addresses = Annotated[tuple[Annotated[str, AfterValidator(_literal)], ...], Field(min_length=1)]
+type Addresses = Annotated[CommaSeparated[Annotated[str, AfterValidator(_literal)]], Field(min_length=1)]
 
 
 class PeerSettings(BaseModel):
@@ -87,7 +87,7 @@ class PeerSettings(BaseModel):
     resume_timeout_sec: float = Field(default=60.0, ge=0)  # how long a session waits for a caller who vanished
     maximum_message_bytes: int = Field(default=256 * 1024, gt=0)  # one data-channel message from the caller
     maximum_buffered_bytes: int = Field(default=1024 * 1024, gt=0)  # sent to the caller and not yet taken
-    listen_addresses: Annotated[Addresses | None, BeforeValidator(split_commas)] = None  # None: all of this machine
+    listen_addresses: Addresses | None = None  # None: all of this machine
     loopback: bool = False  # listen on 127.0.0.1 as well, for callers on this machine
     turn: TurnSettings = TurnSettings()  # a relay for callers whom no direct way leads to
     relay: bool = False  # this machine cannot be reached: take a relay of its own for each call, and check the callers'
@@ -129,7 +129,7 @@ class Peer:
         self._read_reply = read
         self._pulse = Pulse(self._loop.time())
         self._track = PlayoutTrack(self._read, dtx=dtx)
-        self._transceiver = _opus_transceiver(self._connection, self._track)
+        self._transceiver = opus_transceiver(self._connection, self._track)
         on_loss_report(self._transceiver.sender, self._track.lost)
         self._receiver = Receiver(self._transceiver.receiver, self._hear)
         self._channel = EventsChannel(
@@ -344,11 +344,3 @@ class Peer:
             receiver=self._receiver.statistics(),
             playout=self._track.statistics(),
         )
-
-
-def _opus_transceiver(connection: RTCPeerConnection, track: PlayoutTrack) -> RTCRtpTransceiver:
-    """One stream each way. With Opus as the only choice an offer without it is refused; G.711 would take its place."""
-    transceiver = connection.addTransceiver(track, direction="sendrecv")
-    codecs = RTCRtpSender.getCapabilities("audio").codecs
-    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() == "audio/opus"])
-    return transceiver

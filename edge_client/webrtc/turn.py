@@ -18,8 +18,9 @@ from aioice.stun import TransactionError, TransactionFailed
 from aioice.turn import create_turn_endpoint
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from edge_client.comma_separated import CommaSeparated
 from routing.errors import SettingsError
 
 OWN_NAME = "edge"  # in the user name with which the edge asks for a relay of its own
@@ -34,17 +35,12 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def split_commas(value: Any) -> Any:
-    """What an environment variable holds, as the list that it stands for."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 class TurnSettings(BaseModel):
     """The TURN server that callers, and the edge where it is told to, may use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    urls: Annotated[tuple[Annotated[str, AfterValidator(_checked_url)], ...], BeforeValidator(split_commas)] = ()
+    urls: CommaSeparated[Annotated[str, AfterValidator(_checked_url)]] = ()
     secret: SecretStr | None = None  # the server's static-auth-secret
     lifetime_sec: int = Field(default=600, ge=30)  # of credentials: how long a call may wait before it is begun
 
