@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -242,53 +243,42 @@ async def test_a_probe_from_the_command_line_and_a_budget_that_it_exceeds(tmp_pa
     assert told["conditions"]["dialect"] == "openai"
 
 
+class Interrupted(NamedTuple):
+    """What a command printed: two lines before Ctrl-C, and the rest."""
+
+    lines: list[bytes]
+    rest: bytes
+
+
+async def interrupted(command: str, url: str, recording: Path) -> Interrupted:
+    """Fifty turns, of which one is asked: then comes Ctrl-C, which ends the command as it should."""
+    await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edge_client.cli", command, url, "--wav", str(recording), "--turns", "50"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    lines = [await process.stdout.readline() for _ in range(2)]  # connected, and the first turn
+    process.send_signal(signal.SIGINT)
+    rest = await process.stdout.read()
+    await process.wait()
+    assert process.returncode == 130
+    assert b"Traceback" not in rest
+    return Interrupted(lines, rest)
+
+
 @pytest.mark.slow
 async def test_ctrl_c_shows_what_a_probe_has_measured(tmp_path: Path) -> None:
-    recording = tmp_path / "q.wav"
-    await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
     async with running_edge(ToneBackend()) as edge:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "edge_client.cli", "probe", edge.url, "--wav", str(recording), "--turns", "50"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        assert process.stdout is not None
-        lines = [await process.stdout.readline() for _ in range(2)]
-        process.send_signal(signal.SIGINT)
-        rest = await process.stdout.read()
-        await process.wait()
-    assert process.returncode == 130
+        lines, rest = await interrupted("probe", edge.url, tmp_path / "q.wav")
     assert b"V2V" in lines[1]
-    assert b"Traceback" not in rest
     assert b"answered 1" in rest
 
 
 @pytest.mark.slow
 async def test_ctrl_c_ends_a_call_without_a_traceback(tmp_path: Path) -> None:
-    recording = tmp_path / "q.wav"
-    await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
     async with running_edge(ScriptedBackend(say("noon", seconds=0.3))) as edge:
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-m",
-                "edge_client.cli",
-                "call",
-                edge.url,
-                "--wav",
-                str(recording),
-                "--turns",
-                "50",
-            ),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        assert process.stdout is not None
-        lines = [await process.stdout.readline() for _ in range(2)]  # connected, and the first turn
-        process.send_signal(signal.SIGINT)
-        rest = await process.stdout.read()
-        await process.wait()
-    assert process.returncode == 130
+        lines, rest = await interrupted("call", edge.url, tmp_path / "q.wav")
     assert b"connected to" in lines[0]
-    assert b"Traceback" not in rest
     assert b"Latency in ms" in rest

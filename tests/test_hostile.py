@@ -38,6 +38,7 @@ from edge_client.webrtc.peer import Peer
 from edge_client.workers import listening
 from routing.errors import InvalidRequest, SettingsError
 from routing.turns import Tool
+from tests.bystander import bystander
 from tests.edge import EdgeProcess, RunningEdge, running_edge
 from tests.peers import Caller as PeerCaller
 from tests.scripted import LoudnessDetector, ScriptedBackend, say
@@ -147,19 +148,9 @@ class Flood(WebSocket):
 
 
 async def test_a_flood_of_messages_leaves_the_others_their_turn() -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    async with running_edge() as edge:
-        other = asyncio.create_task(others())
+    async with running_edge() as edge, bystander() as other:
         await serve_socket(Flood(300), edge.edge, SessionConfig())
-        other.cancel()
-    assert turns >= 300
+    assert other.turns >= 300
 
 
 async def test_a_client_that_is_gone_before_it_is_told_to_go_is_no_error_of_ours() -> None:

@@ -20,6 +20,7 @@ from playwright.async_api import Page, async_playwright
 
 from edge_client.audio import float_to_pcm16, resample, write_wav
 from routing.turns import REPLY_SAMPLE_RATE, Samples
+from tests.browser import FLAGS, MICROPHONE_RATE
 from tests.conversations import (
     ABANDONED_WORK,
     CONVERSATIONS,
@@ -48,17 +49,9 @@ COMPLAINTS = ("warning", "error")
 WEATHER = {"definition": WEATHER_TOOL, "report": WEATHER_REPORT}
 
 
-MICROPHONE_RATE = 48_000  # what a browser's fake microphone takes
 CONNECTING_SEC = 4.0  # the microphone's file plays from when it is opened; what comes before the call is lost
 BEGINNING_SEC = 2.0  # time for an answer to begin
 ANSWERING_SEC = 12.0  # time for an answer to be found and heard out
-FLAGS = (
-    "--no-sandbox",
-    "--headless=new",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-)
 
 
 # -- over WebSocket, in Node.js --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceServer, RTCPeerConn
 from edge_client.playout import Playout
 from edge_client.webrtc.ice import LOOPBACK, Ice, candidates
 from edge_client.webrtc.peer import Peer, PeerSettings
+from tests.bystander import bystander
 from tests.test_webrtc_peer import CHROMIUM_OFFER, Notes
 
 EDGE_CLIENT = Path(__file__).parent.parent / "edge_client"
@@ -74,26 +75,17 @@ async def test_a_guarded_connection_listens_where_it_was_told(nothing_left_behin
 
 
 async def test_a_call_at_which_much_came_at_once_leaves_the_others_their_turn(nothing_left_behind: None) -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     transport = connection.addTransceiver("audio").receiver.transport.transport
     Ice(addresses=(LOOPBACK,), loopback=False).guard(connection)
     transport._connection._nominated[1] = None  # type: ignore[assignment]  # connected, as far as receiving goes
     for _ in range(200):
         transport._connection.data_received(b"sound", 1)
-    other = asyncio.create_task(others())
-    for _ in range(200):
-        await transport._recv()
-    other.cancel()
+    async with bystander() as other:
+        for _ in range(200):
+            await transport._recv()
     await connection.close()
-    assert turns >= 190
+    assert other.turns >= 190
 
 
 async def test_checks_keep_a_call_alive_and_sound_is_counted() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rtp import RtcpByePacket, RtcpReceiverInfo, RtcpRrPacket
@@ -13,11 +10,8 @@ from hypothesis import strategies as st
 
 from edge_client.network.emulated import emulate
 from edge_client.network.profile import NetworkProfile
-from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.loss_reports import HALF_LIFE_SEC, LossEstimate, on_loss_report
-from edge_client.webrtc.peer import Peer, PeerSettings
-from tests.peers import Caller
-from tests.sessions_server import Ear
+from tests.silent_call import silent_call
 
 PERFECT = NetworkProfile(name="perfect")
 
@@ -45,21 +39,11 @@ async def test_reports_on_what_is_sent_are_told_and_reach_aiortc_as_well() -> No
 
 
 async def test_a_caller_who_loses_packets_is_sent_stronger_ones() -> None:
-    async with Caller() as caller:
-        peer = await Peer.answer(
-            await caller.offer(),
-            listener=Ear(),
-            read=lambda count: np.zeros(count, np.float32),
-            settings=PeerSettings(listen_addresses=(LOOPBACK,)),
-        )
-        running = asyncio.create_task(peer.run())
-        await caller.accept(peer.description)
-        await caller.connected()
+    async with silent_call() as (caller, peer):
         assert peer.statistics().playout.expected_loss == 0.0
 
         emulate(caller.ice, PERFECT, seed=1, way_back=NetworkProfile(name="lossy", loss=0.3))
         await caller.until(lambda: peer.statistics().playout.expected_loss > 0.1)
-    await running
 
 
 def test_one_bad_second_counts_little_and_a_bad_link_is_believed_in_seconds() -> None:

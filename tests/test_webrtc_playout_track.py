@@ -9,15 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.opus import FRAME_SEC, silence_packet
 from edge_client.webrtc.opus_packet import RTP_RATE
 from edge_client.webrtc.pace import FRAME_TICKS, LEAD_SEC, MOVE_STEP_SEC, MOVE_TICKS
-from edge_client.webrtc.peer import Peer, PeerSettings
 from edge_client.webrtc.playout_track import PlayoutTrack
 from routing.turns import Samples
-from tests.peers import Caller
-from tests.sessions_server import Ear
+from tests.silent_call import silent_call
 from tests.virtual_time import on_virtual_time
 
 
@@ -135,18 +132,10 @@ async def test_what_the_caller_loses_makes_the_packets_stronger() -> None:
 
 @pytest.mark.parametrize("wish", ["usedtx=1", "usedtx=0"])
 async def test_a_caller_who_asks_for_it_is_sent_next_to_nothing_in_silence(wish: str) -> None:
-    async with Caller() as caller:
-        offer = re.sub(r"(a=rtpmap:(\d+) opus/48000/2\r\n)", rf"\1a=fmtp:\2 {wish}\r\n", await caller.offer())
-        peer = await Peer.answer(
-            offer,
-            listener=Ear(),
-            read=lambda count: np.zeros(count, np.float32),
-            settings=PeerSettings(listen_addresses=(LOOPBACK,)),
-        )
-        running = asyncio.create_task(peer.run())
-        await caller.accept(peer.description)
-        await caller.connected()
+    def wishing(offer: str) -> str:
+        return re.sub(r"(a=rtpmap:(\d+) opus/48000/2\r\n)", rf"\1a=fmtp:\2 {wish}\r\n", offer)
+
+    async with silent_call(wishing) as (_, peer):
         await asyncio.sleep(1.0)
         packets = peer.statistics().playout.packets
-    await running
     assert (packets <= 10) is (wish == "usedtx=1")
