@@ -38,8 +38,8 @@ test: setup node ## run every test
 	$(RUN) pytest
 
 .PHONY: unit
-unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser, no TURN server
-	$(RUN) pytest -m "not models and not slow and not node and not browser and not turn"
+unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser, no TURN server, no PyTorch
+	$(RUN) pytest -m "not models and not slow and not node and not browser and not turn and not engine"
 
 .PHONY: check
 check: $(VENV)/.ready-to-develop ## check layout, style, types and the direction of imports
@@ -60,7 +60,7 @@ bench: $(READY) models ## measure latency at the caller; leave the machine idle 
 
 .PHONY: lock
 lock: $(UV) ## write requirements*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
-	$(call compile,requirements-dev.txt,--extra talk --group dev)
+	$(call compile,requirements-dev.txt,--extra talk --extra lfm2 --group dev)
 	$(call compile,requirements.txt,--constraint requirements-dev.txt)
 	$(call compile,requirements-serve.txt,--constraint requirements.txt --extra serve)
 	$(call compile,requirements-lfm2.txt,--constraint requirements.txt --extra lfm2)
