@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +26,9 @@ hypothesis.settings.load_profile("house")
 IN_CI = bool(os.environ.get("CI"))
 ORDER = (
     "models",
+    "engine",
+    "gpu",
+    "weights",
     "slow",
     "turn",
     "node",
@@ -41,6 +44,15 @@ def blockbuster() -> Iterator[BlockBuster]:
         for function in buster.functions.values():  # /proc is memory, not a disk
             function.can_block_in("tests/conftest.py", "open_descriptors")
         yield buster
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_torch(request: pytest.FixtureRequest) -> None:
+    """The models of these tests are too small to share among cores, and tests run beside each other."""
+    if request.node.get_closest_marker("engine"):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 # -- nothing left behind ---------------------------------------------------------------------------------------------
@@ -124,15 +136,16 @@ def edge_process() -> Iterator[EdgeProcess]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=slowness)
     if not IN_CI:  # there everything is installed, and what is missing shall fail
-        skip_where_missing(items)
+        skip_where_missing(items, LACKS)
+    skip_where_missing(items, LACKS_IN_CI_TOO)
 
 
 def slowness(item: pytest.Item) -> int:
     return max((ORDER.index(name) + 1 for name in ORDER if item.get_closest_marker(name)), default=0)
 
 
-def skip_where_missing(items: list[pytest.Item]) -> None:
-    for marker, lack in LACKS.items():
+def skip_where_missing(items: list[pytest.Item], lacks: Mapping[str, Callable[[], str | None]]) -> None:
+    for marker, lack in lacks.items():
         marked = [item for item in items if item.get_closest_marker(marker)]
         if marked and (reason := lack()):
             for item in marked:
@@ -159,9 +172,23 @@ def lack_of_turn_server() -> str | None:
     return None if shutil.which("turnserver") else "no turnserver on the PATH; on Debian: apt-get install coturn"
 
 
+def lack_of_gpu() -> str | None:
+    import torch
+
+    return None if torch.cuda.is_available() else "no CUDA device"
+
+
+def lack_of_weights() -> str | None:
+    return None if os.environ.get("ANTIPHON_LFM2_CHECKPOINT") else "ANTIPHON_LFM2_CHECKPOINT is not set"
+
+
 LACKS = {
     "models": lack_of_models,
     "browser": lack_of_chromium,
     "node": lack_of_node,
     "turn": lack_of_turn_server,
+}
+LACKS_IN_CI_TOO = {
+    "gpu": lack_of_gpu,
+    "weights": lack_of_weights,
 }
