@@ -228,8 +228,8 @@ def backbone_config(preset: Preset) -> dict[str, Any]:
     }
 
 
-def random_model(config: Mapping[str, Any], *, boost: float) -> Any:
-    """The package's own model with every weight drawn, norms and statistics too, so that none may be left out."""
+def empty_model(config: Mapping[str, Any]) -> Any:
+    """The package's own class, built from config.json, in train mode as the package leaves it."""
     from liquid_audio import LFM2AudioModel
     from liquid_audio.model.conformer.encoder import ConformerEncoderConfig
     from liquid_audio.model.lfm2_audio import DepthformerConfig, LFM2AudioConfig
@@ -240,7 +240,12 @@ def random_model(config: Mapping[str, Any], *, boost: float) -> Any:
         "encoder": ConformerEncoderConfig(**config["encoder"]),
         "depthformer": DepthformerConfig(**config["depthformer"]),
     }
-    model: Any = LFM2AudioModel(LFM2AudioConfig(**{**config, **parts})).float()
+    return LFM2AudioModel(LFM2AudioConfig(**{**config, **parts}))
+
+
+def random_model(config: Mapping[str, Any], *, boost: float) -> Any:
+    """One with every weight drawn, norms and statistics too, so that none can be left out unseen."""
+    model = empty_model(config)
     with torch.no_grad():
         draw_vectors(model)
         strengthen(model.lfm.layers)
@@ -326,7 +331,7 @@ def empty_detokenizer(config: Mapping[str, Any]) -> Any:
 
     known = {"sliding_attention": "full_attention"}  # transformers' model has no other name for it
     layers = [known.get(kind, kind) for kind in config["layer_types"]]
-    return LFM2AudioDetokenizer(Lfm2Config(**{**config, "layer_types": layers})).float()
+    return LFM2AudioDetokenizer(Lfm2Config(**{**config, "layer_types": layers}))
 
 
 def random_detokenizer(config: Mapping[str, Any]) -> Any:
