@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.engine.sequence import Modality
 
 
 class SchedulerSettings(BaseModel):
@@ -23,15 +26,32 @@ class SchedulerSettings(BaseModel):
     prefill_chunk: int = Field(default=256, ge=16, description="positions prefilled at a time")
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one head chooses."""
+
+    temperature: float
+    top_k: int
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == 1
+
+
 class SamplingSettings(BaseModel):
     """How tokens and codes are chosen. A temperature of 0 takes the likeliest; top-k of 0 leaves all in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     text_temperature: float = Field(default=0.0, ge=0)
-    text_top_k: int = Field(default=0, ge=0)
+    text_top_k: int = Field(default=0, ge=0, le=256)
     audio_temperature: float = Field(default=1.0, ge=0)
-    audio_top_k: int = Field(default=4, ge=0)
+    audio_top_k: int = Field(default=4, ge=0, le=256)
+
+    def way(self, modality: Modality) -> Way:
+        if modality is Modality.TEXT:
+            return Way(self.text_temperature, self.text_top_k)
+        return Way(self.audio_temperature, self.audio_top_k)
 
 
 class EngineSettings(BaseModel):
