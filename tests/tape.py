@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from deployments.engine.graphs import Outputs, Recording
 
 aten = torch.ops.aten
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 HOST_WAITS = {  # or the host has numbers that the device lacks, and a recording would hold them for good
     aten._local_scalar_dense.default,
     aten.nonzero.default,
@@ -63,12 +64,10 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         options = kwargs or {}
         if func in HOST_WAITS:
             raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
-        with self:
-            if (made := func.decompose(*args, **options)) is not NotImplemented:
-                return made
-        for described, given in zip(func._schema.arguments, args, strict=False):
-            if described.alias_info is not None and described.alias_info.is_write:
-                self._before += [(one, one.clone()) for one in tensors_in(given)]
+        if func.has_kernel_for_dispatch_key(COMPOSITE):  # one that is made of others, which are asked for in its place
+            with self:
+                return func._op_dk(COMPOSITE, *args, **options)
+        self._before += [(one, one.clone()) for one in written(func, args, options)]
         made = func(*args, **options)
         self.operations.append(Operation(func, args, options, made))
         return made
@@ -122,6 +121,12 @@ class TapeRecorder:
 
 def pool(tape: Tape) -> Iterator[Tensor]:
     return (tensor for operation in tape.operations for tensor, own in operation.tensors() if own)
+
+
+def written(function: OpOverload, arguments: tuple[Any, ...], options: dict[str, Any]) -> list[Tensor]:
+    described = function._schema.arguments
+    given = [*zip(described, arguments, strict=False), *((one, options.get(one.name)) for one in described)]
+    return tensors_in([value for one, value in given if one.alias_info is not None and one.alias_info.is_write])
 
 
 def tensors_in(values: Any) -> list[Tensor]:

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from deployments.engine.graphs import Buckets, StepGraphs
 from routing.errors import InvalidRequest, SettingsError
-from tests.tape import TapeRecorder
+from tests.engine_steps import ROUNDS, Steps
+from tests.tape import TapeRecorder, tensors_in
+from tests.tiny_checkpoint import tiny_checkpoint
 
 pytestmark = pytest.mark.engine
 
@@ -223,3 +225,29 @@ def test_a_compiled_step_does_the_same() -> None:
         [10, 5],
     ]
     assert state[:SPARE].tolist() == [10, 5, 0]
+
+
+# -- the model's own steps -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@torch.inference_mode()
+def test_every_kind_of_step_can_be_recorded(graphs: StepGraphs, batch: int) -> None:
+    """None waits for the device, and a replay says and leaves behind to the last bit what a call does."""
+    recorded, called = (Steps(tiny_checkpoint(), slots=4) for _ in range(2))
+    for kind in recorded.kinds(batch, context=32):
+        graphs.capture(kind.name, kind.function, *kind.inputs(recorded.spare_rows(batch), 0))
+    assert not any(tensor.any() for tensor in recorded.memory())
+    for number in range(1, ROUNDS + 1):
+        rows = recorded.rows(batch, number)
+        for replayed, kind in zip(recorded.kinds(batch, context=32), called.kinds(batch, context=32), strict=True):
+            made = graphs.run(replayed.name, replayed.function, *replayed.inputs(rows, number))
+            assert_equal(tensors_in(made), tensors_in(kind.function(*kind.inputs(rows, number))))
+            assert_equal(recorded.memory(), called.memory())
+    statistics = graphs.statistics()
+    assert (statistics.replays, statistics.calls, statistics.late) == (7 * ROUNDS, 0, 0)
+
+
+def assert_equal(made: list[Tensor], expected: list[Tensor]) -> None:
+    for one, other in zip(made, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
