@@ -242,8 +242,15 @@ class Lease:
         if isinstance(item, int) and item == self._end_of_turn:
             return
         self.turn.items.append(item if isinstance(item, int) else np.array(item, dtype=np.int64))
-        self.turn.text += text
-        self.turn.ends.append(len(self.turn.text.rstrip()))
+        self.turn.ends.append(0)
+        self.said(text)
+
+    def said(self, text: str) -> None:
+        """Add words to the latest item, which were held back until the reply had ended."""
+        turn = self.turn
+        turn.text += text
+        if turn.ends:
+            turn.ends[-1] = len(turn.text.rstrip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,10 +394,10 @@ class SessionTable:
 
     def statistics(self) -> SessionStatistics:
         """The slots now, and what happened so far."""
-        sessions = self._sessions.values()
+        sessions = list(self._sessions.values())  # at once: another thread may ask
         return SessionStatistics(
             slots=self._slots,
-            slots_in_use=len(self._sessions),
+            slots_in_use=len(sessions),
             running=sum(session.is_running for session in sessions),
             positions=self._slots * self._positions,
             positions_in_use=sum(map(self._positions_in_use, sessions)),
