@@ -17,7 +17,7 @@ from deployments.engine.settings import SchedulerSettings
 from routing.errors import AtCapacity
 
 SMALLEST_CHUNK = 16  # positions: progress is made even while sound is short
-LEEWAY = 0.9  # of the sound that is left, how much a step may be predicted to use up
+LEEWAY = 0.8  # of the sound that is left, how much a step may be predicted to use up
 REPLY_SEC = 6.0  # that a reply is believed to hold its place, until some have ended
 REPLIES_REMEMBERED = 16  # over about so many the mean goes
 SHORTEST_RETRY_SEC = 0.05
@@ -47,6 +47,7 @@ class _Place:
     resting: bool = False
     frames: int = 0  # as of the last plan
     steps_at_frame: int = 0  # steps when the last frame was made
+    frames_at_text: int = 0  # frames when it was last seen to speak words
     silent_since: float | None = None  # it left the first lane without a sound: its words are all that it gives
     silent_steps: int = 0
     buffered_sec: float = 0.0
@@ -79,13 +80,13 @@ class _Draft:
         self.rows.append(place)
         self.work = self.work.with_row(place.sequence)
 
-    def add_speech(self, sequence: Sequence) -> None:
-        self.encode.append(sequence)
-        self.work = self.work.with_speech(sequence.speech_sec)
-
-    def add_chunk(self, chunk: PrefillChunk) -> None:
+    def add_prompt(self, chunk: PrefillChunk) -> None:
+        """Add a part of a prompt; its speech is encoded before the first."""
         self.prefill.append(chunk)
         self.work = self.work.with_prefill(chunk.length)
+        if chunk.sequence.has_speech_left:
+            self.encode.append(chunk.sequence)
+            self.work = self.work.with_speech(chunk.sequence.speech_sec)
 
     def plan(self) -> StepPlan:
         return StepPlan(tuple(self.encode), tuple(self.prefill), tuple(place.sequence for place in self.rows))
@@ -107,6 +108,7 @@ class Scheduler:
         self._correction = Correction()
         self._frame_sec = frame_sec
         self._text_run = text_run
+        self._audio_run = audio_run
         self._sound_share = audio_run / (text_run + audio_run)  # of the steps of a reply that speaks
         self._real_time_sec = frame_sec * self._sound_share  # for a step: then sound is made as fast as it is played
         self._cycle_steps = text_run + audio_run
@@ -271,7 +273,7 @@ class Scheduler:
         return self._correction.factor * self._cost.predict(work)
 
     def _prompt_sec(self, sequence: Sequence) -> float:
-        speech_sec = 0.0 if sequence.encoded else sequence.speech_sec
+        speech_sec = sequence.speech_sec if sequence.has_speech_left else 0.0
         return self._correction.factor * self._cost.prompt(sequence.prompt_positions - sequence.prefilled, speech_sec)
 
     # -- how much time everybody has ---------------------------------------------------------------------------------
@@ -286,15 +288,14 @@ class Scheduler:
     def _measure(self, place: _Place, now: float) -> None:
         sequence = place.sequence
         place.buffered_sec = sequence.buffered_sec(now, self._frame_sec)
+        if sequence.modality is Modality.TEXT:
+            place.frames_at_text = sequence.frames
+        if sequence.frames > place.frames:
+            place.steps_at_frame = sequence.steps
         if place.is_playing:
             self._count_underrun(place)
-            place.slack_sec = place.buffered_sec - self._steps_to_frame(place) * self._step_of_all_sec
-        elif sequence.frames:
-            place.slack_sec = place.buffered_sec  # it would have so much, were it released now
-        else:
-            place.slack_sec = self._silent_slack_sec(place, now)
-        if sequence.frames > place.frames:
-            place.frames, place.steps_at_frame = sequence.frames, sequence.steps
+        place.slack_sec = self._sound_slack_sec(place) if sequence.frames else self._silent_slack_sec(place, now)
+        place.frames = sequence.frames
 
     def _count_underrun(self, place: _Place) -> None:
         """The frames made since the last plan are there only now: without them, was there sound up to now?"""
@@ -304,12 +305,21 @@ class Scheduler:
             self._least_slack_sec = left_sec
         self._underruns += new_sec > 0 and left_sec < 0
 
-    def _steps_to_frame(self, place: _Place) -> int:
-        """Steps until its next frame is made, as far as the alternation can be foreseen."""
-        if place.sequence.modality is Modality.AUDIO:
-            return 1
-        tokens = place.sequence.steps - place.steps_at_frame
-        return 1 + max(self._text_run - tokens, 1)
+    def _sound_slack_sec(self, place: _Place) -> float:
+        """What is left over when the next run of text is done, which makes no sound, and at the next frame.
+
+        A reply that is held may be released at any moment, and then plays at once.
+        """
+        sequence, step_sec = place.sequence, self._step_of_all_sec / LEEWAY
+        if sequence.modality is Modality.TEXT:
+            tokens = max(self._text_run - (sequence.steps - place.steps_at_frame), 1)
+            return place.buffered_sec - (tokens + 1) * step_sec
+        at_frame_sec = place.buffered_sec - step_sec
+        frames = self._audio_run - (sequence.frames - place.frames_at_text)
+        if frames <= 0:
+            return at_frame_sec  # the text is over, and only sound follows
+        after_text_sec = place.buffered_sec + frames * self._frame_sec - (frames + self._text_run + 1) * step_sec
+        return min(at_frame_sec, after_text_sec)
 
     def _silent_slack_sec(self, place: _Place, now: float) -> float:
         """A reply without sound goes at the pace of one that speaks, and is only late once a new caller would be."""
@@ -365,15 +375,15 @@ class Scheduler:
         for place in lane:
             draft.add_row(place)
         horizon_sec = self._first_remaining_sec(first, draft.work)
-        pressing = [place for place in others if place.slack_sec < horizon_sec and place.sequence.released]
-        for place in pressing:
-            draft.add_row(place)
+        for place in others:
+            if place.slack_sec < horizon_sec:
+                draft.add_row(place)
         self._add_prompts(draft, first)
         if draft.work == StepWork():
             return self._more_sound_first(first[0])
         own_sec = self._predict(_lane_work(draft, lane))
         limit_sec = min(own_sec * self._settings.first_stretch, self._room_sec(draft))
-        self._add_while_within(draft, others[len(pressing) :], limit_sec)
+        self._add_while_within(draft, others, limit_sec)
         return draft
 
     def _others(self, lane: list[_Place]) -> list[_Place]:
@@ -385,10 +395,15 @@ class Scheduler:
         """Until the first lane is empty, if nobody comes along."""
         prompts_sec = sum(self._prompt_sec(place.sequence) for place in first)
         steps = max(self._text_run + 1 - place.sequence.steps for place in first)
-        return prompts_sec / LEEWAY + steps * self._step_sec(max(lane.rows, 1), first[0].sequence)
+        rows = max(lane.rows, 1)
+        token_sec, frame_sec = (self._cost.decode(rows, lane.context, frames) for frames in (0, rows))
+        return (prompts_sec + self._correction.factor * (steps * token_sec + frame_sec)) / LEEWAY
 
     def _add_while_within(self, draft: _Draft, places: list[_Place], limit_sec: float) -> None:
+        present = set(draft.rows)
         for place in places:
+            if place in present:
+                continue
             if self._predict(draft.work.with_row(place.sequence)) > limit_sec:
                 return
             draft.add_row(place)
@@ -397,60 +412,53 @@ class Scheduler:
 
     def _add_prompts(self, draft: _Draft, first: list[_Place]) -> None:
         room_sec = self._room_sec(draft)
-        budget = self._settings.prefill_chunk
         self._needed_sec = 0.0
         for place in first:
-            sequence = place.sequence
-            if not sequence.has_prompt_left or budget <= 0:
+            if not place.sequence.has_prompt_left:
                 continue
-            if self._has_speech(sequence):
-                if not self._may_encode(draft, sequence, room_sec):
-                    self._need(self._predict(draft.work.with_speech(sequence.speech_sec)))
-                    if self._is_overdue(sequence):
-                        break  # whoever came later would begin to play, and always leave too little time
-                    continue
-                draft.add_speech(sequence)
-            chunk = self._chunk(draft, sequence, room_sec, budget)
-            draft.add_chunk(chunk)
-            budget -= chunk.length
+            budget = self._settings.prefill_chunk - draft.work.prefill
+            if budget < min(SMALLEST_CHUNK, place.sequence.prompt_positions - place.sequence.prefilled):
+                return
+            if not self._add_prompt(draft, place.sequence, room_sec, budget) and self._is_overdue(place.sequence):
+                return  # whoever came later would begin to play, and there would never be enough time
 
-    def _need(self, step_sec: float) -> None:
-        """Let everybody come so far ahead that a step may take ``step_sec``, also in the middle of a run of text."""
-        text_sec = (self._text_run + 1) * self._step_of_all_sec
-        self._needed_sec = max(self._needed_sec, step_sec / LEEWAY + text_sec)
+    def _add_prompt(self, draft: _Draft, sequence: Sequence, room_sec: float, budget: int) -> bool:
+        """Add as much of a prompt as there is time for, or say that there is none, and how much there should be."""
+        work = draft.work
+        if sequence.has_speech_left:
+            work = work.with_speech(sequence.speech_sec)
+        left = sequence.prompt_positions - sequence.prefilled
+        length = min(left, budget)
+        while length > SMALLEST_CHUNK and self._predict(work.with_prefill(length)) > room_sec:
+            length = max(length // 2, SMALLEST_CHUNK)
+        if self._predict(work.with_prefill(length)) > room_sec:
+            self._need(self._predict(work.with_prefill(length)))
+            return False
+        draft.add_prompt(PrefillChunk(sequence, sequence.prefilled, length))
+        return True
 
-    def _has_speech(self, sequence: Sequence) -> bool:
-        return sequence.speech_sec > 0 and not sequence.encoded
-
-    def _may_encode(self, draft: _Draft, sequence: Sequence, room_sec: float) -> bool:
-        """Speech is encoded whole. Where that takes longer than somebody's sound lasts, more sound is made first."""
-        return self._predict(draft.work.with_speech(sequence.speech_sec)) <= room_sec
+    def _is_overdue(self, sequence: Sequence) -> bool:
+        return self._now - sequence.arrived_at > self._settings.first_audio_target_sec
 
     def _more_sound_first(self, place: _Place) -> _Draft:
         """The speech of ``place`` cannot be encoded yet: make sound, also for those who rest."""
         self._rest()
         draft = self._draft_of_all()
         if not draft.rows:
-            draft.add_speech(place.sequence)
+            self._add_prompt(draft, place.sequence, float("inf"), self._settings.prefill_chunk)
         return draft
 
-    def _is_overdue(self, sequence: Sequence) -> bool:
-        return self._now - sequence.arrived_at > self._settings.first_audio_target_sec
-
-    def _chunk(self, draft: _Draft, sequence: Sequence, room_sec: float, budget: int) -> PrefillChunk:
-        """As much of the prompt as there is time for."""
-        left = sequence.prompt_positions - sequence.prefilled
-        length = min(left, budget)
-        while length > SMALLEST_CHUNK and self._predict(draft.work.with_prefill(length)) > room_sec:
-            length = max(length // 2, SMALLEST_CHUNK)
-        return PrefillChunk(sequence, sequence.prefilled, length)
+    def _need(self, step_sec: float) -> None:
+        """Let everybody come so far ahead that a step may take ``step_sec``, also in the middle of a run of text."""
+        text_sec = (self._text_run + 1) * self._step_of_all_sec
+        self._needed_sec = max(self._needed_sec, step_sec / LEEWAY + text_sec)
 
     def _room_sec(self, draft: _Draft) -> float:
         """How long this step may take before a caller's sound runs out."""
-        playing = [place for place in self._places.values() if place.is_playing and place.is_ready]
-        rows = set(map(id, draft.rows))
+        playing = [place for place in self._places.values() if place.sequence.frames and place.is_ready]
+        rows = set(draft.rows)
         step_sec = self._predict(draft.work) if playing else 0.0
-        room = (place.slack_sec + (step_sec if id(place) in rows else 0.0) for place in playing)
+        room = (place.slack_sec + (step_sec if place in rows else 0.0) for place in playing)
         return LEEWAY * min(room, default=float("inf"))
 
     # -- everybody who speaks ----------------------------------------------------------------------------------------
@@ -461,14 +469,21 @@ class Scheduler:
         return self._draft_of_all()
 
     def _draft_of_all(self) -> _Draft:
-        draft = _Draft()
         others = self._others([])
-        all_sec = self._predict(_work_of_rows(others))
-        pressing = [place for place in others if place.slack_sec < all_sec and place.sequence.released]
-        for place in pressing or others[:1]:
-            draft.add_row(place)
-        self._add_while_within(draft, others[len(draft.rows) :], self._room_sec(draft))
-        return draft
+        everybody, pressing = _Draft(), _Draft()
+        for place in others:
+            everybody.add_row(place)
+        all_sec = self._predict(everybody.work)
+        if all_sec <= self._room_sec(everybody):
+            return everybody
+        for place in others:
+            if place.slack_sec < all_sec:
+                pressing.add_row(place)
+        room_sec = self._room_sec(pressing)
+        if self._predict(pressing.work) > room_sec:
+            return everybody  # nothing is won by a smaller step, and a full one makes more sound
+        self._add_while_within(pressing, others, room_sec)
+        return pressing
 
 
 def _rank(sequence: Sequence) -> tuple[bool, float]:

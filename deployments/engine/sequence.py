@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -11,6 +12,20 @@ class Modality(Enum):
 
     TEXT = "text"
     AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a reply goes: ``text_run`` tokens, ``audio_run`` frames of ``frame_sec`` seconds, and so on."""
+
+    frame_sec: float
+    text_run: int
+    audio_run: int
+
+    def steps_in(self, seconds: float) -> int:
+        """Tokens and frames of a reply with so much sound."""
+        cycles = seconds / (self.frame_sec * self.audio_run)
+        return math.ceil(cycles * (self.text_run + self.audio_run))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -41,6 +56,10 @@ class Sequence:
     @property
     def has_prompt_left(self) -> bool:
         return self.prefilled < self.prompt_positions
+
+    @property
+    def has_speech_left(self) -> bool:
+        return self.speech_sec > 0 and not self.encoded
 
     @property
     def is_first(self) -> bool:
