@@ -34,6 +34,7 @@ ORDER = (
     "node",
     "browser",
 )  # from quick to slow; tests without a marker come before them all
+ENGINE_SEC = 90.0  # a test's limit where it may be the first to import PyTorch and all that comes with it
 CLEAN_UP_SEC = 5.0  # how long threads and sockets may take to go after the test that used them
 
 
@@ -135,6 +136,7 @@ def edge_process() -> Iterator[EdgeProcess]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=slowness)
+    give_time_to_import(items)
     if not IN_CI:  # there everything is installed, and what is missing shall fail
         skip_where_missing(items, LACKS)
     skip_where_missing(items, LACKS_IN_CI_TOO)
@@ -142,6 +144,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def slowness(item: pytest.Item) -> int:
     return max((ORDER.index(name) + 1 for name in ORDER if item.get_closest_marker(name)), default=0)
+
+
+def give_time_to_import(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(ENGINE_SEC))
 
 
 def skip_where_missing(items: list[pytest.Item], lacks: Mapping[str, Callable[[], str | None]]) -> None:
