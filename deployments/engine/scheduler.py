@@ -21,6 +21,7 @@ LEEWAY = 0.8  # of the sound that is left, how much a step may be predicted to u
 REPLY_SEC = 6.0  # that a reply is believed to hold its place, until some have ended
 REPLIES_REMEMBERED = 16  # over about so many the mean goes
 SHORTEST_RETRY_SEC = 0.05
+SMALLEST_GAIN = 0.05  # seconds of sound won in a second: with less there is no use in waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +228,15 @@ class Scheduler:
         pressing = [place for place in awake if place.slack_sec < prompts_sec + self._text_run * alone_sec]
         step_sec = min(self._settings.first_stretch * alone_sec, all_sec)
         step_sec = max(step_sec, self._step_sec(len({*rivals, *pressing}) + 1, newcomer))
-        return self._waiting_sec() + self._step_of_all_sec + prompts_sec + self._text_run * step_sec
+        late_sec = self._waiting_sec() + self._step_of_all_sec + self._sound_first_sec(awake, newcomer)
+        return late_sec + prompts_sec + self._text_run * step_sec
+
+    def _sound_first_sec(self, awake: list[_Place], newcomer: Sequence) -> float:
+        """Until those who play have sound enough to bear the newcomer's prompt: see `_add_prompt`."""
+        slack = [place.slack_sec for place in awake if place.sequence.frames]
+        short_sec = self._prompt_sec(newcomer) / LEEWAY - min(slack, default=float("inf"))
+        gain = max(self._real_time_sec / max(self._step_of_all_sec, 1e-9) - 1.0, SMALLEST_GAIN)
+        return max(short_sec, 0.0) / gain
 
     def _step_sec(self, rows: int, newcomer: Sequence) -> float:
         """Of the steps before the first sound: most of them make a token, and among others also frames."""
@@ -395,9 +404,12 @@ class Scheduler:
         """Until the first lane is empty, if nobody comes along."""
         prompts_sec = sum(self._prompt_sec(place.sequence) for place in first)
         steps = max(self._text_run + 1 - place.sequence.steps for place in first)
-        rows = max(lane.rows, 1)
-        token_sec, frame_sec = (self._cost.decode(rows, lane.context, frames) for frames in (0, rows))
-        return (prompts_sec + self._correction.factor * (steps * token_sec + frame_sec)) / LEEWAY
+        return (prompts_sec + self._steps_sec(steps, lane if lane.rows else StepWork(rows=1))) / LEEWAY
+
+    def _steps_sec(self, steps: int, lane: StepWork) -> float:
+        """Predicted time of the last ``steps`` steps of the first lane, without others."""
+        token_sec, frame_sec = (self._cost.decode(lane.rows, lane.context, frames) for frames in (0, lane.rows))
+        return self._correction.factor * ((steps - 1) * token_sec + frame_sec)
 
     def _add_while_within(self, draft: _Draft, places: list[_Place], limit_sec: float) -> None:
         present = set(draft.rows)
