@@ -28,10 +28,14 @@ class Fault:
 
 @dataclass(slots=True, eq=False)
 class StepOutcome:
-    """What came of a plan. ``encode_sec`` is the part of the step that went into the callers' speech."""
+    """What came of a plan. ``encode_sec`` is the part of the step that went into the callers' speech.
+
+    ``settled`` are those whose slots were saved at the end of what happened before their turns.
+    """
 
     sampled: list[Sampled] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    settled: list[Sequence] = field(default_factory=list)
     encode_sec: float = 0.0
 
     def failed(self) -> set[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.engine.sequence import Modality
 
@@ -76,3 +76,12 @@ class EngineSettings(BaseModel):
     threads: int = Field(default=0, ge=0, description="of torch on a CPU; 0 leaves it to torch")
     scheduler: SchedulerSettings = SchedulerSettings()
     sampling: SamplingSettings = SamplingSettings()
+
+    @model_validator(mode="after")
+    def _check_slots(self) -> Self:
+        if self.slots < self.scheduler.maximum_running:
+            raise ValueError(
+                f"expected a slot for each of the {self.scheduler.maximum_running} replies that may run"
+                f" (scheduler.maximum_running), got {self.slots} slots"
+            )
+        return self

@@ -1,0 +1,146 @@
+"""One reply on its way: from the question to the last sample, seen from the engine's thread and from the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deployments.engine.alternation import Alternation
+from deployments.engine.prompt import Dialogue, Item, Mode
+from deployments.engine.reply_stream import ReplyStream
+from deployments.engine.sequence import Modality, Sequence
+from deployments.engine.sessions import Ending, Lease
+from deployments.engine.settings import SamplingSettings
+from deployments.engine.vocabulary import TextStream
+from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """What the engine is asked.
+
+    Args:
+        speech: what the caller said, float32 ``[n]`` at 16 kHz; None where the question is the end of the history
+        sampling: how tokens and codes are chosen; None takes the engine's own settings
+        seed: the same question with the same seed has the same answer, whoever shares the batch
+    """
+
+    turn: Turn
+    speech: Samples | None = None
+    sampling: SamplingSettings | None = None
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Marks:
+    """When the phases of a reply ended, in seconds on the engine's clock; None for those that did not."""
+
+    asked: float
+    started: float | None = None
+    prefilled: float | None = None
+    first_text: float | None = None
+    first_audio: float | None = None
+    ended: float | None = None
+    encode_sec: float = 0.0
+
+    def timings_ms(self) -> Mapping[str, float]:
+        """Each phase that took place, by its name, in the order of the work; ``encode`` is a part of ``prefill``."""
+        phases = {
+            "queue": (self.asked, self.started),
+            "prefill": (self.started, self.prefilled),
+            "first_text": (self.started, self.first_text),
+            "first_audio": (self.first_text, self.first_audio),
+            "rest": (self.first_audio or self.first_text, self.ended),
+        }
+        spans = {
+            name: (end - begin) * 1000 for name, (begin, end) in phases.items() if begin is not None and end is not None
+        }
+        return spans | {"encode": self.encode_sec * 1000}
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Answer:
+    """A reply that was asked for. `events` is read once; `release` lets it be heard; `close` ends it at any time.
+
+    Closed before its release, it never was: the session goes back to where it stood. Closed after, what was made so
+    far belongs to the history, and the next turn's history says how much of it was heard.
+    """
+
+    question: Question
+    dialogue: Dialogue
+    sampling: SamplingSettings
+    sequence: Sequence
+    alternation: Alternation
+    text: TextStream
+    changed: Callable[[], None]  # wakes the engine
+    marks: Marks
+    stream: ReplyStream = field(default_factory=ReplyStream)
+    lease: Lease | None = None
+    ending: Ending | None = None
+    closed: bool = False
+
+    async def events(self) -> AsyncGenerator[ReplyEvent]:
+        """The events of the reply as they are made, up to `ReplyEnd`.
+
+        Raises:
+            BackendError: it could not be made, or not to its end.
+        """
+        async for event in self.stream.events():
+            yield event
+
+    def release(self) -> None:
+        """The turn is over: what was held is heard from now on, and what is made from now on at once."""
+        self.sequence.released = True
+        self.changed()
+
+    def close(self) -> None:
+        """Nobody wants the rest. Its place is free within one step; calling it again does nothing."""
+        self.closed = True
+        self.changed()
+
+    # -- of the engine's thread ----------------------------------------------------------------------------------------
+
+    def take_token(self, token: int, now: float) -> list[ReplyEvent]:
+        """Bring the reply up to date with a token that was sampled for it; what can be read of it by now."""
+        self.marks.first_text = self.marks.first_text or now
+        verdict = self.alternation.take_token(token)
+        if verdict.stop or self._is_over_without_sound:
+            self.ending = Ending.COMPLETE
+            return []
+        words = self.text.feed(token)
+        self._keep(token, words)
+        return [TextDelta(words)] if words else []
+
+    def take_frame(self, codes: tuple[int, ...], samples: Samples | None, now: float) -> list[ReplyEvent]:
+        """The same with a frame; the one that ends the sound has no ``samples`` [n] at 24 kHz."""
+        self.alternation.take_frame(codes)
+        self._keep(np.array(codes, np.int64))
+        if samples is None:
+            return []
+        self.marks.first_audio = self.marks.first_audio or now
+        self.sequence.frames += 1
+        return [AudioChunk(samples, REPLY_SAMPLE_RATE)] if len(samples) else []
+
+    def last_events(self, rest: Samples, now: float) -> list[ReplyEvent]:
+        """What is left to say when the reply has ended; ``rest`` is the end of its sound."""
+        self.marks.ended = now
+        words = self.text.flush()
+        last: list[ReplyEvent] = [TextDelta(words)] if words else []
+        if len(rest):
+            last.append(AudioChunk(rest, REPLY_SAMPLE_RATE))
+        end = ReplyEnd(self.marks.timings_ms(), self.sequence.prompt_positions, self.sequence.steps)
+        return [*last, end]
+
+    @property
+    def _is_over_without_sound(self) -> bool:
+        return self.dialogue.mode is Mode.TEXT and self.alternation.modality is Modality.AUDIO
+
+    def _keep(self, item: Item, words: str = "") -> None:
+        assert self.lease is not None
+        self.lease.emitted(item, words)
+        self.sequence.steps += 1
+        self.sequence.modality = self.alternation.modality
+        if self.sequence.steps >= self.sequence.maximum_steps:
+            self.ending = Ending.CUT

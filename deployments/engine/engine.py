@@ -1,0 +1,383 @@
+"""The engine: a thread that does nothing but steps, and an event loop that asks it and is told what came of each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from deployments.engine.alternation import Alternation, ControlTokens, Interleaved, Sequential
+from deployments.engine.answer import Answer, Marks, Question
+from deployments.engine.outcome import Fault, Sampled, StepOutcome
+from deployments.engine.prompt import Mode, dialogue_of
+from deployments.engine.reply_stream import ReplyStream
+from deployments.engine.runner import Runner, RunnerStatistics
+from deployments.engine.scheduler import Scheduler, SchedulerStatistics
+from deployments.engine.sequence import Pace, Sequence, StepPlan
+from deployments.engine.sessions import Ending, Lease, SessionStatistics, SessionTable
+from deployments.engine.settings import EngineSettings
+from deployments.engine.vocabulary import TextStream
+from routing.errors import AntiphonError, BackendError, BackendUnavailable
+from routing.turns import ReplyEvent
+
+logger = logging.getLogger(__name__)
+
+PROMPT_MARKS = 16  # positions of a question that are neither speech nor words; only admission guesses with it
+STUCK_AFTER_SEC = 30.0  # a step that takes longer will not end
+
+type News = dict[ReplyStream, list[ReplyEvent | AntiphonError]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """What the engine does, as of its latest step."""
+
+    scheduler: SchedulerStatistics
+    sessions: SessionStatistics
+    runner: RunnerStatistics
+    frames: int  # of sound, made so far
+    tokens: int  # of text
+    faults: int  # replies that failed in a step
+    step_sec: float  # the latest step
+    step_running_sec: float  # how long the step that runs has been running; 0 between steps
+
+
+class Engine:
+    """Answers many sessions at once with one model. Use it as an async context manager; closing it ends all replies.
+
+    Tensors, slots and replies belong to its thread. The event loop shares only the scheduler and three lists with it,
+    under a lock that is never held during a step, so that a turn is taken in or refused at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        scheduler: Scheduler,
+        sessions: SessionTable,
+        controls: ControlTokens,
+        new_text: Callable[[], TextStream],
+        settings: EngineSettings,
+        pace: Pace,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._sessions = sessions
+        self._controls = controls
+        self._new_text = new_text
+        self._settings = settings
+        self._pace = pace
+        self._clock = clock
+        self._keys = itertools.count()
+        self._changed = threading.Condition()
+        self._arrivals: list[Answer] = []
+        self._answers: dict[int, Answer] = {}  # by the keys of their sequences; of the thread
+        self._held: dict[str, Answer] = {}  # ended and not released: it may still be taken back
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._step_began: float | None = None
+        self._step_sec = 0.0
+        self._frames = self._tokens = self._faults = 0
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- asked on the event loop ---------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Engine:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing = True
+        self._wake()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def ask(self, question: Question) -> Answer:
+        """Ask for a reply. It is refused at once where there is no room for it.
+
+        Raises:
+            AtCapacity: the engine is full, and says when it is worth asking again.
+            InvalidRequest: the speech is none.
+            BackendUnavailable: the engine is closing, or has failed.
+        """
+        self.check_health()
+        if question.speech is not None:
+            self._runner.encoder.check(question.speech)
+        answer = self._answer(question)
+        with self._changed:
+            self._scheduler.admit(answer.sequence, self._clock())
+            self._arrivals.append(answer)
+            self._changed.notify()
+        return answer
+
+    def check_health(self) -> None:
+        """Raises BackendUnavailable when the engine's thread is gone, or stuck in a step."""
+        if self._failure is not None:
+            raise BackendUnavailable(f"the engine has failed: {self._failure!r}")
+        if self._closing or self._thread is None:
+            raise BackendUnavailable("the engine is closed")
+        if self._step_running_sec() > STUCK_AFTER_SEC:
+            raise BackendUnavailable(f"a step of the engine has been running for {self._step_running_sec():.0f} s")
+
+    def statistics(self) -> EngineStatistics:
+        with self._changed:
+            return EngineStatistics(
+                scheduler=self._scheduler.statistics(),
+                sessions=self._sessions.statistics(),
+                runner=self._runner.statistics(),
+                frames=self._frames,
+                tokens=self._tokens,
+                faults=self._faults,
+                step_sec=self._step_sec,
+                step_running_sec=self._step_running_sec(),
+            )
+
+    def _step_running_sec(self) -> float:
+        began = self._step_began
+        return 0.0 if began is None else self._clock() - began
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _answer(self, question: Question) -> Answer:
+        now = self._clock()
+        dialogue = dialogue_of(question.turn, question.speech)
+        sequence = self._sequence(question, now)
+        return Answer(
+            question=question,
+            dialogue=dialogue,
+            sampling=question.sampling or self._settings.sampling,
+            sequence=sequence,
+            alternation=self._alternation(dialogue.mode),
+            text=self._new_text(),
+            changed=self._wake,
+            marks=Marks(asked=now),
+        )
+
+    def _sequence(self, question: Question, now: float) -> Sequence:
+        """Its slot, and the true length of its prompt, are known when its session is."""
+        spoken = 0 if question.speech is None else self._runner.encoder.positions_of(len(question.speech))
+        return Sequence(
+            key=next(self._keys),
+            slot=-1,
+            prompt_positions=spoken + PROMPT_MARKS,
+            speech_sec=0.0 if question.speech is None else len(question.speech) / self._runner.encoder.sample_rate,
+            maximum_steps=self._pace.steps_in(self._settings.maximum_reply_sec),
+            arrived_at=now,
+        )
+
+    def _alternation(self, mode: Mode) -> Alternation:
+        if mode is Mode.INTERLEAVED:
+            return Interleaved(self._controls, text_run=self._pace.text_run, audio_run=self._pace.audio_run)
+        return Sequential(self._controls)
+
+    # -- the thread ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while not self._closing:
+                if not self.step():
+                    self._rest()
+            self._end_all(BackendUnavailable("the engine was closed"))
+        except BaseException as error:
+            self._failure = error
+            logger.exception("the engine has failed")
+            self._end_all(BackendUnavailable(f"the engine has failed: {error!r}"))
+
+    def step(self) -> bool:
+        """Schedule, run, account. False where there was nothing to do."""
+        self._open_arrivals()
+        self._close_unwanted()
+        self._play_released()
+        with self._changed:
+            plan = self._scheduler.plan(self._clock())
+        if not plan:
+            return False
+        self._account(plan, self._run(plan))
+        return True
+
+    def _rest(self) -> None:
+        """Until somebody asks, or a reply that was ahead of its playing is due."""
+        with self._changed:
+            now = self._clock()
+            wake_at = self._scheduler.wake_at(now)
+            if not (self._arrivals or self._closing or self._unwanted()):
+                self._changed.wait(None if wake_at is None else max(wake_at - now, 0.0))
+
+    def _run(self, plan: StepPlan) -> StepOutcome:
+        began = self._step_began = self._clock()
+        for sequence in (*plan.encode, *(chunk.sequence for chunk in plan.prefill)):
+            marks = self._answers[sequence.key].marks
+            marks.started = marks.started or began
+        try:
+            outcome = self._runner.run(plan)
+        finally:
+            self._step_sec = self._clock() - began
+            self._step_began = None
+        with self._changed:
+            self._scheduler.observe(plan, self._step_sec)
+        return outcome
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    def _open_arrivals(self) -> None:
+        with self._changed:
+            arrivals, self._arrivals = self._arrivals, []
+        for answer in arrivals:
+            try:
+                self._open(answer)
+            except AntiphonError as error:
+                self._drop(answer)
+                self._tell({answer.stream: [error]})
+
+    def _open(self, answer: Answer) -> None:
+        """Give the reply its slot. A turn of the same session that still runs has been overtaken by this one."""
+        session_id = answer.question.turn.session_id
+        for other in [one for one in self._answers.values() if one.question.turn.session_id == session_id]:
+            self._close(other)
+        self._settle_held(session_id)
+        lease = answer.lease = self._sessions.begin(session_id, answer.dialogue, self._clock())
+        sequence = answer.sequence
+        sequence.slot = lease.slot
+        sequence.context_positions = lease.context_positions
+        sequence.prompt_positions = lease.prompt_positions
+        sequence.maximum_steps = min(sequence.maximum_steps, lease.room)
+        self._answers[sequence.key] = answer
+        self._runner.begin(sequence, lease, answer.sampling, answer.question.seed)
+
+    def _settle_held(self, session_id: str) -> None:
+        """A reply that ended unreleased was never heard, unless its release has come since."""
+        held = self._held.pop(session_id, None)
+        if held is not None and not held.sequence.released:
+            assert held.lease is not None
+            self._sessions.rollback(held.lease, self._clock())
+
+    def _unwanted(self) -> list[Answer]:
+        return [answer for answer in self._answers.values() if answer.closed]
+
+    def _close_unwanted(self) -> None:
+        for answer in self._unwanted():
+            self._close(answer)
+        for session_id in [key for key, held in self._held.items() if held.closed or held.sequence.released]:
+            self._settle_held(session_id)
+
+    def _close(self, answer: Answer) -> None:
+        """End a reply between two steps: nobody waits for it any more."""
+        assert answer.lease is not None
+        self._drop(answer)
+        if answer.sequence.released:
+            self._sessions.finish(answer.lease, Ending.CUT, self._clock())
+        else:
+            self._sessions.rollback(answer.lease, self._clock())
+        self._tell({answer.stream: [BackendError("the reply was closed")]})
+
+    def _drop(self, answer: Answer) -> None:
+        answer.sequence.finished = True
+        with self._changed:
+            self._scheduler.remove(answer.sequence)
+        self._answers.pop(answer.sequence.key, None)
+        self._runner.end(answer.sequence)
+
+    def _end_all(self, error: AntiphonError) -> None:
+        with self._changed:
+            answers = [*self._answers.values(), *self._arrivals]
+            self._answers, self._arrivals = {}, []
+        self._tell({answer.stream: [error] for answer in answers})
+
+    # -- after a step --------------------------------------------------------------------------------------------------
+
+    def _account(self, plan: StepPlan, outcome: StepOutcome) -> None:
+        now = self._clock()
+        for sequence in plan.encode:
+            self._answers[sequence.key].marks.encode_sec += outcome.encode_sec
+            sequence.encoded = True
+        for chunk in plan.prefill:
+            chunk.sequence.prefilled += chunk.length
+            if chunk.is_last:
+                self._answers[chunk.sequence.key].marks.prefilled = now
+        for sequence in outcome.settled:
+            self._sessions.settle(self._lease(sequence))
+        news: News = {}
+        for sampled in outcome.sampled:
+            answer = self._answers[sampled.sequence.key]
+            news[answer.stream] = self._take(answer, sampled, now)
+        for fault in outcome.faults:
+            answer = self._answers[fault.sequence.key]
+            news[answer.stream] = [self._fail(answer, fault)]
+        self._tell(news)
+
+    def _take(self, answer: Answer, sampled: Sampled, now: float) -> list[ReplyEvent | AntiphonError]:
+        buffered_sec = answer.sequence.buffered_sec(now, self._pace.frame_sec)
+        if sampled.token is not None:
+            self._tokens += 1
+            events = answer.take_token(sampled.token, now)
+        else:
+            assert sampled.codes is not None
+            events = answer.take_frame(sampled.codes, sampled.samples, now)
+            self._frames += sampled.samples is not None
+            self._play(answer.sequence, buffered_sec, now)
+        return [*events, *(self._end(answer, now) if answer.ending else [])]
+
+    def _play_released(self) -> None:
+        """What was held is heard from its release on."""
+        for answer in self._answers.values():
+            sequence = answer.sequence
+            if sequence.released and sequence.frames and sequence.playing_since is None:
+                sequence.playing_since = self._clock()
+
+    def _play(self, sequence: Sequence, buffered_sec: float, now: float) -> None:
+        """The caller hears the reply from its first sound on; if the sound ran out before this frame, they waited."""
+        if sequence.playing_since is None:
+            sequence.playing_since = now if sequence.released and sequence.frames else None
+        elif buffered_sec < 0:
+            sequence.playing_since -= buffered_sec
+
+    def _end(self, answer: Answer, now: float) -> list[ReplyEvent]:
+        assert answer.lease is not None
+        assert answer.ending is not None
+        rest = self._runner.flush(answer.sequence)
+        self._drop(answer)
+        self._sessions.finish(answer.lease, answer.ending, now)
+        self._held[answer.question.turn.session_id] = answer
+        return answer.last_events(rest, now)
+
+    def _lease(self, sequence: Sequence) -> Lease:
+        lease = self._answers[sequence.key].lease
+        assert lease is not None
+        return lease
+
+    def _fail(self, answer: Answer, fault: Fault) -> BackendError:
+        """Nobody knows what the slot holds now: the session's next turn does not build on it."""
+        assert answer.lease is not None
+        self._faults += 1
+        self._drop(answer)
+        self._sessions.finish(answer.lease, Ending.FAILED, self._clock())
+        self._sessions.forget(answer.question.turn.session_id)
+        if isinstance(fault.error, AntiphonError):
+            return fault.error
+        error = BackendError(f"the reply failed: {fault.error}")
+        error.__cause__ = fault.error
+        return error
+
+    def _tell(self, news: News) -> None:
+        """One hop to the event loop, with everybody's news."""
+        if news and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(deliver, news)
+
+
+def deliver(news: News) -> None:
+    """Hand each reader their events, or the error that ends them."""
+    for stream, items in news.items():
+        stream.feed([item for item in items if not isinstance(item, AntiphonError)])
+        for error in items:
+            if isinstance(error, AntiphonError):
+                stream.fail(error)

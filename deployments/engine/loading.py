@@ -1,0 +1,108 @@
+"""Builds an engine from its settings: weights, static memory, recorded steps, and the costs that were measured."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+import torch
+
+from deployments.engine.checkpoint import Checkpoint, open_checkpoint
+from deployments.engine.detokenizer import load_detokenizer
+from deployments.engine.encoder import SpeechEncoder
+from deployments.engine.engine import Engine
+from deployments.engine.graphs import StepGraphs
+from deployments.engine.prompt import Prompter
+from deployments.engine.quantisation import quantise
+from deployments.engine.runner import Runner
+from deployments.engine.scheduler import Scheduler
+from deployments.engine.sequence import Pace
+from deployments.engine.sessions import SessionTable
+from deployments.engine.settings import EngineSettings
+from deployments.engine.speech_model import load_speech_model
+from deployments.engine.vocabulary import Vocabulary
+from deployments.engine.warm_up import measure_costs
+from routing.errors import SettingsError
+from routing.turns import REPLY_SAMPLE_RATE
+
+logger = logging.getLogger(__name__)
+
+ROOM_SEC = 10.0  # of a reply, for which there must be room in a slot where a turn begins
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """An engine that is ready to be entered. Takes seconds to minutes, during which it says what it does.
+
+    Raises:
+        ModelError: the checkpoint is missing, damaged, or none of LFM2-Audio.
+        SettingsError: this machine or this model cannot do what the settings ask for.
+    """
+    checkpoint = open_checkpoint(settings.checkpoint, revision=settings.revision)
+    runner = load_runner(checkpoint, settings)
+    pace = Pace(runner.frame_samples / REPLY_SAMPLE_RATE, checkpoint.shape.text_run, checkpoint.shape.audio_run)
+    vocabulary = Vocabulary(checkpoint.tokenizer)
+    sessions = new_sessions(vocabulary, runner, settings, pace)
+    logger.info("measuring what steps cost")
+    cost = measure_costs(runner, sessions, settings)
+    return Engine(
+        runner=runner,
+        scheduler=Scheduler(settings.scheduler, cost, **asdict(pace)),
+        sessions=sessions,
+        controls=checkpoint.controls,
+        new_text=vocabulary.text_stream,
+        settings=settings,
+        pace=pace,
+    )
+
+
+def new_sessions(vocabulary: Vocabulary, runner: Runner, settings: EngineSettings, pace: Pace) -> SessionTable:
+    return SessionTable(
+        slots=settings.slots,
+        positions=settings.slot_positions,
+        reply_positions=min(pace.steps_in(min(settings.maximum_reply_sec, ROOM_SEC)), settings.slot_positions // 4),
+        prompter=Prompter(vocabulary.encode),
+        speech_positions=runner.encoder.positions_of,
+    )
+
+
+def load_runner(checkpoint: Checkpoint, settings: EngineSettings) -> Runner:
+    """The model alone, without a schedule: what runs the steps."""
+    device = find_device(settings.device)
+    dtype = find_dtype(settings.dtype, device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    logger.info("loading %s on %s as %s", checkpoint.folder.name, device, dtype)
+    model = load_speech_model(checkpoint, device=device, dtype=dtype)
+    quantise(model, backbone=settings.backbone_weights, depthformer=settings.depthformer_weights)
+    return Runner(
+        model=model,
+        encoder=SpeechEncoder(checkpoint, device=device, dtype=dtype, maximum_sec=settings.maximum_speech_sec),
+        detokenizer=load_detokenizer(checkpoint, settings.detokenizer, device=device),
+        graphs=StepGraphs(device, compile=settings.compile),
+        slots=settings.slots,
+        positions=settings.slot_positions,
+        maximum_batch=settings.scheduler.maximum_running,
+        maximum_chunk=settings.scheduler.prefill_chunk,
+        end_of_audio=checkpoint.controls.end_of_audio,
+        fixed_shapes=settings.compile or device.type == "cuda",
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """Raises SettingsError where there is no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as exc:
+        raise SettingsError(f"device: expected auto, cpu or cuda, got {name!r}") from exc
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"device: {name!r} is asked for, and PyTorch finds no CUDA device here")
+    return device
+
+
+def find_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return DTYPES[name]
