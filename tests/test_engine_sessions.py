@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from deployments.engine.prompt import Dialogue, Mode, Prompter, SpeechPiece
+from deployments.engine.prompt import Dialogue, FramesPiece, Mode, Piece, Prompter, SpeechPiece, TextPiece
 from deployments.engine.sessions import Ending, Lease, Origin, SessionTable, StateAction
 from routing.errors import AtCapacity, InvalidRequest
 from routing.turns import HistoryItem, Message
@@ -399,3 +402,366 @@ def test_frames_are_copied_out_of_the_buffer_that_they_come_in() -> None:
     sessions.finish(lease, Ending.CUT, 0.0)
     assert shown(sessions.begin("anna", spoken(user("Hi.")), 1.0).pieces).startswith("[frame 2]")
     sessions.heard(lease, 1)
+
+
+# -- any course of things --------------------------------------------------------------------------------------------
+
+type Position = tuple[object, ...]  # what is computed at a position: its token, its frame, or its part of a clip
+type Positions = tuple[Position, ...]
+
+
+def laid_out(pieces: Iterable[Piece]) -> Positions:
+    """What each position of the pieces holds."""
+    return tuple(position for piece in pieces for position in _laid_out(piece))
+
+
+def _laid_out(piece: Piece) -> list[Position]:
+    match piece:
+        case TextPiece(ids):
+            return [("token", number) for number in ids]
+        case FramesPiece(codes):
+            return [("frame", *codes) for codes in codes.tolist()]
+        case SpeechPiece(samples):
+            return [("speech", float(samples[0]), index) for index in range(speech_positions(len(samples)))]
+
+
+@dataclass
+class Row:
+    """A slot of the device, with what its state of the convolutions has seen since it was erased."""
+
+    computed: Positions = ()
+    seen: Positions = ()
+    saved: Positions = ()
+
+    def prepare(self, lease: Lease) -> None:
+        if lease.action is not KEEP:
+            self.seen = self.saved if lease.action is RESTORE else ()
+        self.computed = self.computed[: lease.context_positions]
+        assert self.seen == self.computed
+        assert len(self.seen) == lease.context_positions
+        self.saved = self.seen
+
+    def feed(self, positions: Positions) -> None:
+        self.computed += positions
+        self.seen += positions
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A part of a conversation: what the edge says of it, if anything, and what a model ought to have read of it."""
+
+    item: Message | None
+    read: Positions
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question that was asked here, and what became of its answer."""
+
+    question: Entry
+    items: Positions = ()
+    words: tuple[str, ...] = ()  # of each item
+    ending: Ending | None = None
+    heard: str | None = None  # words, where they are not all
+    heard_items: int | None = None  # where that was told
+    answered: str | None = None  # by somebody else, in place of what was made here
+    is_understood: bool = True  # by whoever writes the user's words down; or else that takes a while
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+    def entries(self) -> tuple[Entry, ...]:
+        if self.answered is not None:
+            return self.question, in_words(assistant(self.answered))
+        heard = self.text if self.heard is None else self.heard
+        kept = self._kept(heard)
+        if kept is None:
+            return (self.question,)
+        reply = Entry(assistant(heard) if heard else None, ANSWER_READ + self.items[:kept] + CLOSE_READ)
+        is_written = self.is_understood or not heard
+        return self.question if is_written else Entry(None, self.question.read), reply
+
+    def _kept(self, heard: str) -> int | None:
+        if not self.items:
+            return 0 if self.ending is Ending.COMPLETE else None
+        if self.heard_items is not None:
+            return self.heard_items or None
+        if heard == self.text:
+            return len(self.items)
+        kept = 0
+        while heard.startswith("".join(self.words[: kept + 1])):
+            kept += 1
+        return kept if heard else None
+
+
+PROMPTER = Prompter(encode)
+ANSWER_READ = laid_out([PROMPTER.answer])
+CLOSE_READ = laid_out([PROMPTER.close])
+
+
+def in_words(item: Message) -> Entry:
+    return Entry(item, laid_out(PROMPTER.item(item)))
+
+
+type Story = tuple[tuple[Entry, ...], Exchange | None, tuple[Entry, ...]]
+
+
+@dataclass
+class Caller:
+    """A session as the edge knows it, and what its slot ought to hold, if it holds anything of use."""
+
+    name: str
+    system: str = "s0"
+    system_read: str = "s0"
+    past: tuple[Entry, ...] = ()
+    last: Exchange | None = None
+    later: tuple[Entry, ...] = ()  # said by others since
+    has_slot: bool = False
+    lease: Lease | None = None
+    unread: Positions = ()  # of the prompt
+    before: Story = ((), None, ())  # the turn that came last
+    stays: bool = False  # what the slot holds, if that turn is taken back
+
+    @property
+    def is_running(self) -> bool:
+        return self.last is not None and self.last.ending is None
+
+    @property
+    def story(self) -> Story:
+        return self.past, self.last, self.later
+
+    def entries(self) -> tuple[Entry, ...]:
+        return (*self.past, *(self.last.entries() if self.last else ()), *self.later)
+
+
+def rebuilt(entries: tuple[Entry, ...], left_out: int) -> tuple[Entry, ...]:
+    """All of it in words, without the first so many items, which are whole exchanges."""
+    items = [entry.item for entry in entries if entry.item is not None]
+    roles = [item.role for item in items]
+    starts = [at for at, role in enumerate(roles) if role == "user" and (at == 0 or roles[at - 1] != "user")]
+    assert left_out in (0, *starts, len(items))
+    return tuple(Entry(item, () if at < left_out else in_words(item).read) for at, item in enumerate(items))
+
+
+who = st.integers(0, 2)
+
+
+class Conversations(RuleBasedStateMachine):
+    """Turns of several sessions come, are answered, cut, taken back and interrupted, and take each other's slots.
+
+    When a turn begins, its slot holds, position by position, what a model that reads everything anew would read, and
+    the state of the convolutions has seen exactly that.
+    """
+
+    POSITIONS = 400
+    REPLY_POSITIONS = 40
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sessions = table(slots=2, positions=self.POSITIONS, reply_positions=self.REPLY_POSITIONS)
+        self.rows = [Row(), Row()]
+        self.owners: dict[int, Caller] = {}
+        self.callers = [Caller(name) for name in ("anna", "ben", "clara")]
+        self.number = 0
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
+
+    # -- a turn ------------------------------------------------------------------------------------------------------
+
+    @rule(who=who, speaks=st.booleans(), is_understood=st.booleans(), settles=st.booleans(), share=st.floats(0, 1))
+    def ask(self, who: int, speaks: bool, is_understood: bool, settles: bool, share: float) -> None:
+        caller = self.callers[who]
+        text = user(f"q{self.next_number()}")
+        entries = caller.entries()
+        history = tuple(entry.item for entry in entries if entry.item is not None)
+        if speaks:
+            clip = SpeechPiece(np.full(2560, self.number, dtype=np.float32))
+            exchange = Exchange(Entry(text, laid_out(PROMPTER.spoken(clip))), is_understood=is_understood)
+            dialogue = replace(spoken(*history, system=caller.system), question=clip)
+        else:
+            exchange = Exchange(in_words(text))
+            dialogue = replace(typed(*history, text), system=caller.system)
+        lease = self.begin(caller, dialogue)
+        if lease is not None:
+            entries = self.check_origin(caller, lease, entries, exchange)
+            past = laid_out(PROMPTER.opening(caller.system)) + read(entries)
+            self.prefill(caller, lease, past, exchange, share=share, settles=settles)
+            caller.stays = settles or lease.action is not ERASE
+            rewinds = lease.action is RESTORE and not settles
+            caller.before = caller.story if rewinds else (entries, None, ())
+            caller.past, caller.last, caller.later = entries, exchange, ()
+
+    def begin(self, caller: Caller, dialogue: Dialogue) -> Lease | None:
+        error: type[Exception] | None = None
+        if caller.is_running:
+            error = InvalidRequest
+        elif sum(owner.is_running for owner in self.owners.values()) == 2:
+            error = AtCapacity
+        if error is None:
+            return self.sessions.begin(caller.name, dialogue, self.number)
+        with pytest.raises(error):
+            self.sessions.begin(caller.name, dialogue, self.number)
+        return None
+
+    def check_origin(
+        self, caller: Caller, lease: Lease, entries: tuple[Entry, ...], exchange: Exchange
+    ) -> tuple[Entry, ...]:
+        """The slot went on if it could. What was read before the question."""
+        opening = laid_out(PROMPTER.opening(caller.system))
+        needed = len(opening + read(entries) + exchange.question.read + ANSWER_READ) + self.REPLY_POSITIONS
+        could = caller.has_slot and caller.system_read == caller.system and needed <= self.POSITIONS
+        self.take_slot(caller, lease)
+        assert (lease.origin is Origin.CONTINUED) == could
+        return entries if could else rebuilt(entries, lease.left_out)
+
+    def take_slot(self, caller: Caller, lease: Lease) -> None:
+        owner = self.owners.get(lease.slot)
+        if owner is not None and owner is not caller:
+            assert not owner.is_running
+            owner.has_slot = False
+        self.owners[lease.slot] = caller
+        assert sum(owner is caller for owner in self.owners.values()) == 1
+        caller.has_slot, caller.system_read, caller.lease = True, caller.system, lease
+
+    def prefill(
+        self, caller: Caller, lease: Lease, past: Positions, exchange: Exchange, *, share: float, settles: bool
+    ) -> None:
+        row = self.rows[lease.slot]
+        row.prepare(lease)
+        prompt = laid_out(lease.pieces)
+        assert row.computed + prompt == past + exchange.question.read + ANSWER_READ
+        assert len(prompt) == lease.prompt_positions
+        assert lease.context_positions + lease.settled_positions == len(past)
+        assert lease.room == self.POSITIONS - len(row.computed + prompt) >= self.REPLY_POSITIONS
+        row.feed(prompt[: lease.settled_positions])
+        if settles:
+            row.saved = row.seen
+            self.sessions.settle(lease)
+        asked = prompt[lease.settled_positions :]
+        caller.unread = asked[round(len(asked) * share) :]  # a turn may end while its prompt is read
+        row.feed(asked[: len(asked) - len(caller.unread)])
+
+    @rule(who=who, kinds=st.lists(st.sampled_from(["word", "mark", "frame", "frame"]), min_size=1, max_size=6))
+    def emit(self, who: int, kinds: list[str]) -> None:
+        caller = self.callers[who]
+        for kind in kinds if caller.is_running else ():
+            self.feed_back(caller)
+            self.emit_one(caller, kind)
+
+    def feed_back(self, caller: Caller) -> None:
+        """What a step does before it samples."""
+        assert caller.last is not None
+        assert caller.lease is not None
+        self.rows[caller.lease.slot].feed(caller.unread or caller.last.items[-1:])
+        caller.unread = ()
+
+    def emit_one(self, caller: Caller, kind: str) -> None:
+        assert caller.last is not None
+        assert caller.lease is not None
+        number = self.next_number()
+        word = f" w{number}" if kind == "word" else ""
+        caller.lease.emitted([number, 0] if kind == "frame" else 1000 + number, word)
+        item: Position = ("frame", number, 0) if kind == "frame" else ("token", 1000 + number)
+        items, words = (*caller.last.items, item), (*caller.last.words, word)
+        caller.last = replace(caller.last, items=items, words=words)
+
+    @rule(who=who, ending=st.sampled_from(Ending))
+    def finish(self, who: int, ending: Ending) -> None:
+        caller = self.callers[who]
+        if not caller.is_running:
+            return
+        assert caller.last is not None
+        assert caller.lease is not None
+        if ending is Ending.COMPLETE:
+            self.feed_back(caller)
+        elif ending is Ending.FAILED:
+            self.rows[caller.lease.slot].feed((("garbage",),))
+        self.sessions.finish(caller.lease, ending, self.number)
+        caller.last = replace(caller.last, ending=ending)
+
+    @rule(who=who)
+    def roll_back(self, who: int) -> None:
+        caller = self.callers[who]
+        if caller.last is None or caller.later or caller.lease is None:
+            return
+        self.sessions.rollback(caller.lease, self.number)
+        self.sessions.rollback(caller.lease, self.number)  # which changes nothing any more
+        caller.past, caller.last, caller.later = caller.before
+        caller.has_slot &= caller.stays
+        caller.lease = None
+
+    # -- what the edge finds out -------------------------------------------------------------------------------------
+
+    @rule(who=who, share=st.floats(0, 1))
+    def hear_frames(self, who: int, share: float) -> None:
+        caller = self.callers[who]
+        if caller.last is None or caller.last.ending is None or caller.lease is None:
+            return
+        last = caller.last
+        made = [at for at, item in enumerate(last.items, 1) if item[0] == "frame"]
+        frames = int(len(made) * share)
+        self.sessions.heard(caller.lease, frames)
+        if frames < len(made):
+            items = made[frames - 1] if frames else 0
+            caller.last = replace(last, heard_items=items, heard="".join(last.words[:items]))
+
+    @rule(who=who, share=st.floats(0, 1))
+    def hear_words(self, who: int, share: float) -> None:
+        caller = self.callers[who]
+        last = caller.last
+        if last is not None and last.ending is not None and last.heard_items is None:
+            words = [word for word in last.words if word]
+            caller.last = replace(last, heard="".join(words[: round(len(words) * share)]))
+
+    @rule(who=who)
+    def be_answered_by_another(self, who: int) -> None:
+        caller = self.callers[who]
+        if caller.last is not None and caller.last.ending is not None:
+            caller.last = replace(caller.last, answered=f"o{self.next_number()}")
+
+    @rule(who=who)
+    def talk_to_another(self, who: int) -> None:
+        caller = self.callers[who]
+        if not caller.is_running:
+            number = self.next_number()
+            caller.later += in_words(user(f"q{number}")), in_words(assistant(f"o{number}"))
+
+    @rule(who=who)
+    def change_instructions(self, who: int) -> None:
+        self.callers[who].system = f"s{self.next_number()}"
+
+    @rule(who=who)
+    def hang_up(self, who: int) -> None:
+        caller = self.callers[who]
+        if not caller.is_running:
+            self.sessions.forget(caller.name)
+            self.owners = {slot: owner for slot, owner in self.owners.items() if owner is not caller}
+            caller.has_slot = False
+
+    @invariant()
+    def no_slot_is_lost(self) -> None:
+        statistics = self.sessions.statistics()
+        assert statistics.slots_in_use == len(self.owners)
+        assert statistics.running == sum(caller.is_running for caller in self.callers)
+        assert 0 <= statistics.positions_in_use <= statistics.positions
+
+
+def read(entries: Iterable[Entry]) -> Positions:
+    return tuple(position for entry in entries for position in entry.read)
+
+
+def courses(examples: int, steps: int) -> settings:
+    return settings(max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True, database=None)
+
+
+def test_a_slot_holds_what_a_model_would_read_anew() -> None:
+    run_state_machine_as_test(Conversations, settings=courses(10, 30))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_slot_holds_what_a_model_would_read_anew_in_many_courses() -> None:
+    run_state_machine_as_test(Conversations, settings=courses(600, 60))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import count, takewhile
 
@@ -149,7 +149,7 @@ class _Mark:
 class _Turn:
     """What follows a mark: the question, and the reply as far as it was made."""
 
-    asked: tuple[Piece, ...]  # new items of the history, and the question
+    asked: tuple[Piece, ...]  # the question
     covered: tuple[_Covered, ...]  # the same
     answer: TextPiece  # asks for the reply
     items: list[Item] = field(default_factory=list)
@@ -459,12 +459,15 @@ class SessionTable:
         return _Mark(mark.positions, pending, (*mark.covered, *turn.covered, said))
 
     def _continued(self, start: _Start, dialogue: Dialogue) -> _Plan:
-        new = dialogue.past[start.agreed :]
-        pieces = [piece for item in new for piece in self._prompter.item(item)]
         asked, covered = self._question(dialogue)
-        told = tuple(_Told(item) for item in new)
+        mark = self._told(start.mark, dialogue.past[start.agreed :])
         reason = "the slot was cut to what was heard" if start.truncated else "the slot agrees with the history"
-        return _Plan(start, joined((*pieces, *asked)), (*told, *covered), Origin.CONTINUED, reason)
+        return _Plan(replace(start, mark=mark), asked, covered, Origin.CONTINUED, reason)
+
+    def _told(self, mark: _Mark, new: Sequence[HistoryItem]) -> _Mark:
+        """The mark, and what others said since: that stays too, whatever becomes of the turn."""
+        pieces = [piece for item in new for piece in self._prompter.item(item)]
+        return _Mark(mark.positions, joined((*mark.pending, *pieces)), (*mark.covered, *map(_Told, new)))
 
     def _question(self, dialogue: Dialogue) -> tuple[tuple[Piece, ...], tuple[_Covered, ...]]:
         if dialogue.question is not None:
