@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
 
 from deployments.engine.checkpoint import Checkpoint, open_checkpoint
-from deployments.engine.detokenizer import load_detokenizer
+from deployments.engine.detokenizer import Detokenizer, load_detokenizer
 from deployments.engine.encoder import SpeechEncoder
 from deployments.engine.engine import Engine
 from deployments.engine.graphs import StepGraphs
@@ -66,8 +67,13 @@ def new_sessions(vocabulary: Vocabulary, runner: Runner, settings: EngineSetting
     )
 
 
-def load_runner(checkpoint: Checkpoint, settings: EngineSettings) -> Runner:
-    """The model alone, without a schedule: what runs the steps."""
+def load_runner(
+    checkpoint: Checkpoint,
+    settings: EngineSettings,
+    *,
+    watch: Callable[[Detokenizer], Detokenizer] = lambda detokenizer: detokenizer,
+) -> Runner:
+    """The model alone, without a schedule: what runs the steps. ``watch`` may put something around the detokenizer."""
     device = find_device(settings.device)
     dtype = find_dtype(settings.dtype, device)
     if settings.threads:
@@ -78,7 +84,7 @@ def load_runner(checkpoint: Checkpoint, settings: EngineSettings) -> Runner:
     return Runner(
         model=model,
         encoder=SpeechEncoder(checkpoint, device=device, dtype=dtype, maximum_sec=settings.maximum_speech_sec),
-        detokenizer=load_detokenizer(checkpoint, settings.detokenizer, device=device),
+        detokenizer=watch(load_detokenizer(checkpoint, settings.detokenizer, device=device)),
         graphs=StepGraphs(device, compile=settings.compile),
         slots=settings.slots,
         positions=settings.slot_positions,
