@@ -21,6 +21,7 @@ LEEWAY = 0.8  # of the sound that is left, how much a step may be predicted to u
 REPLY_SEC = 6.0  # that a reply is believed to hold its place, until some have ended
 REPLIES_REMEMBERED = 16  # over about so many the mean goes
 SHORTEST_RETRY_SEC = 0.05
+PATIENCE = 10  # times the promised wait: then a prompt is begun even if sound runs out for somebody
 SMALLEST_GAIN = 0.05  # seconds of sound won in a second: with less there is no use in waiting
 
 
@@ -378,15 +379,10 @@ class Scheduler:
         return released or first
 
     def _first_step(self, first: list[_Place]) -> _Draft:
-        draft = _Draft()
         lane = [place for place in first if place.is_ready]
         others = self._others(lane)
-        for place in lane:
-            draft.add_row(place)
-        horizon_sec = self._first_remaining_sec(first, draft.work)
-        for place in others:
-            if place.slack_sec < horizon_sec:
-                draft.add_row(place)
+        horizon_sec = self._first_remaining_sec(first, lane)
+        draft = _draft_of_rows(lane + [place for place in others if place.slack_sec < horizon_sec])
         self._add_prompts(draft, first)
         if draft.work == StepWork():
             return self._more_sound_first(first[0])
@@ -400,11 +396,11 @@ class Scheduler:
         others = [p for p in self._places.values() if p.is_ready and not p.resting and p not in lane]
         return sorted(others, key=lambda place: place.urgency)
 
-    def _first_remaining_sec(self, first: list[_Place], lane: StepWork) -> float:
+    def _first_remaining_sec(self, first: list[_Place], lane: list[_Place]) -> float:
         """Until the first lane is empty, if nobody comes along."""
         prompts_sec = sum(self._prompt_sec(place.sequence) for place in first)
         steps = max(self._text_run + 1 - place.sequence.steps for place in first)
-        return (prompts_sec + self._steps_sec(steps, lane if lane.rows else StepWork(rows=1))) / LEEWAY
+        return (prompts_sec + self._steps_sec(steps, _work_of_rows(lane or first[:1]))) / LEEWAY
 
     def _steps_sec(self, steps: int, lane: StepWork) -> float:
         """Predicted time of the last ``steps`` steps of the first lane, without others."""
@@ -431,7 +427,12 @@ class Scheduler:
             budget = self._settings.prefill_chunk - draft.work.prefill
             if budget < min(SMALLEST_CHUNK, place.sequence.prompt_positions - place.sequence.prefilled):
                 return
-            if not self._add_prompt(draft, place.sequence, room_sec, budget) and self._is_overdue(place.sequence):
+            waited_sec = self._now - place.sequence.arrived_at
+            if waited_sec > PATIENCE * self._settings.first_audio_target_sec:
+                room_sec = float("inf")  # the machine is too slow for those who play: they wait as well as this one
+            if self._add_prompt(draft, place.sequence, room_sec, budget):
+                continue
+            if waited_sec > self._settings.first_audio_target_sec:
                 return  # whoever came later would begin to play, and there would never be enough time
 
     def _add_prompt(self, draft: _Draft, sequence: Sequence, room_sec: float, budget: int) -> bool:
@@ -448,9 +449,6 @@ class Scheduler:
             return False
         draft.add_prompt(PrefillChunk(sequence, sequence.prefilled, length))
         return True
-
-    def _is_overdue(self, sequence: Sequence) -> bool:
-        return self._now - sequence.arrived_at > self._settings.first_audio_target_sec
 
     def _more_sound_first(self, place: _Place) -> _Draft:
         """The speech of ``place`` cannot be encoded yet: make sound, also for those who rest."""
@@ -482,15 +480,11 @@ class Scheduler:
 
     def _draft_of_all(self) -> _Draft:
         others = self._others([])
-        everybody, pressing = _Draft(), _Draft()
-        for place in others:
-            everybody.add_row(place)
+        everybody = _draft_of_rows(others)
         all_sec = self._predict(everybody.work)
         if all_sec <= self._room_sec(everybody):
             return everybody
-        for place in others:
-            if place.slack_sec < all_sec:
-                pressing.add_row(place)
+        pressing = _draft_of_rows([place for place in others if place.slack_sec < all_sec])
         room_sec = self._room_sec(pressing)
         if self._predict(pressing.work) > room_sec:
             return everybody  # nothing is won by a smaller step, and a full one makes more sound
@@ -507,10 +501,16 @@ def _full_prompt(sequence: Sequence) -> int:
 
 
 def _work_of_rows(places: Iterable[_Place]) -> StepWork:
-    work = StepWork()
-    for place in places:
-        work = work.with_row(place.sequence)
-    return work
+    sequences = [place.sequence for place in places]
+    return StepWork(
+        rows=len(sequences),
+        context=sum(sequence.positions + 1 for sequence in sequences),
+        frame_rows=sum(sequence.modality is Modality.AUDIO for sequence in sequences),
+    )
+
+
+def _draft_of_rows(places: list[_Place]) -> _Draft:
+    return _Draft(rows=places, work=_work_of_rows(places))
 
 
 def _lane_work(draft: _Draft, lane: list[_Place]) -> StepWork:
