@@ -167,7 +167,8 @@ class Attention(nn.Module):
         self._index = index
 
     def onto(self, residual: Tensor, x: Tensor, step: Step) -> Tensor:
-        queries, keys, values = self.heads.forward(x, step.rotations)
+        turned, values = self.heads.forward(x, step.rotations)
+        queries, keys = self.heads.queries_and_keys(turned.to(x.dtype))
         return self.out.onto(residual, step.attend(self._index, queries, keys, values))
 
 

@@ -40,18 +40,21 @@ class DepthLayer(nn.Module):
         self.feed_forward_norm = RootMeanSquareNorm(tensors["ffn_norm.weight"], NORM_EPS)
 
     def forward(self, x: Tensor, rotation: Tensor, cache: Tensor, place: int) -> Tensor:
-        """``x`` [B, width] at this place of the frame; ``cache`` [codebooks, 2, B, kv_heads, head_dim]."""
-        x = self.out.onto(x, self._attend(self.heads.forward(self.operator_norm(x), rotation), cache, place))
+        """``x`` [B, width] at this place of the frame; ``cache`` float32 [codebooks, 2, B, kv_heads, head_dim]."""
+        x = self.out.onto(x, self._attend(*self.heads.forward(self.operator_norm(x), rotation), cache, place))
         return self.feed_forward.onto(x, self.feed_forward_norm(x))
 
-    def _attend(self, heads: tuple[Tensor, Tensor, Tensor], cache: Tensor, place: int) -> Tensor:
-        queries, keys, values = heads
-        batch, kv_heads, head_dim = keys.shape
+    def _attend(self, turned: Tensor, values: Tensor, cache: Tensor, place: int) -> Tensor:
+        """What the heads say, [B, heads * head_dim]. The first place has but itself to look at, and says its value."""
+        queries, keys = self.heads.queries_and_keys(turned)
         torch.stack((keys, values), out=cache[place])
         all_keys, all_values = cache[: place + 1].permute(1, 2, 3, 0, 4).unbind(0)
-        queries = queries.reshape(batch, kv_heads, -1, head_dim)
-        seen = functional.scaled_dot_product_attention(queries, all_keys, all_values)
-        return seen.reshape(batch, -1)
+        queries = queries.reshape(*values.shape[:2], -1, values.shape[2])
+        if place:
+            seen = functional.scaled_dot_product_attention(queries, all_keys, all_values)
+        else:
+            seen = all_values.expand_as(queries)
+        return seen.reshape(len(values), -1).to(values.dtype)
 
 
 class Depthformer(nn.Module):
@@ -80,7 +83,9 @@ class Depthformer(nn.Module):
         """``hidden`` [B, width of the backbone] to codes int64 [B, codebooks], the first -1 where not finite."""
         batch = len(hidden)
         inputs = self.inward.forward(hidden).view(batch, len(self.logits), -1)
-        caches = hidden.new_empty((len(self.layers), len(self.logits), 2, batch, *self._cache_shape)).unbind(0)
+        shape = (len(self.layers), len(self.logits), 2, batch, *self._cache_shape)
+        cache = torch.empty(shape, dtype=torch.float32, device=hidden.device)
+        caches = cache.unbind(0)
         x = inputs[:, 0]
         codes: list[Tensor] = []
         witnesses: list[Tensor] = []

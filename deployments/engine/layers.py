@@ -20,7 +20,7 @@ class Projection(nn.Linear):
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         out_features, in_features = weight.shape
         super().__init__(in_features, out_features, bias=False, device="meta")
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.weight = nn.Parameter(_laid_out(weight), requires_grad=False)
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
         self._has_bias = bias is not None
 
@@ -29,6 +29,13 @@ class Projection(nn.Linear):
         if self._has_bias or type(self.weight) is not nn.Parameter:
             return residual + self.forward(x)
         return torch.addmm(residual, x, self.weight.t())
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    """On a CPU the products of few rows in float32 are up to twice as fast with the inputs in the outer dimension."""
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return weight
+    return weight.t().contiguous().t()
 
 
 class RootMeanSquareNorm(nn.Module):
@@ -73,17 +80,20 @@ class Heads(nn.Module):
         self.norms = nn.Buffer(norms.float(), persistent=False)
         self._eps = eps
 
-    def forward(self, x: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [N, width], complex ``rotations`` broadcastable to [N, 1, head_dim / 2].
 
-        Returns queries [N, heads, head_dim], and keys and values [N, kv_heads, head_dim], rotated.
+        Returns queries and keys, rotated, float32 [N, heads + kv_heads, head_dim]; and values [N, kv_heads, head_dim].
         """
         rotated = self.heads + self.kv_heads
         projected = self.projection.forward(x).view(-1, rotated + self.kv_heads, self.head_dim)
         normed = functional.rms_norm(projected[:, :rotated].float(), (self.head_dim,), None, self._eps) * self.norms
         pairs = torch.view_as_complex(normed.view(-1, rotated, self.head_dim // 2, 2))
-        turned = torch.view_as_real(pairs * rotations).view(-1, rotated, self.head_dim).to(x.dtype)
-        return turned[:, : self.heads], turned[:, self.heads :], projected[:, rotated:]
+        return torch.view_as_real(pairs * rotations).view(-1, rotated, self.head_dim), projected[:, rotated:]
+
+    def queries_and_keys(self, turned: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, heads, head_dim] and [N, kv_heads, head_dim]."""
+        return turned[:, : self.heads], turned[:, self.heads :]
 
 
 def rotations(positions: int, head_dim: int, theta: float, device: torch.device) -> Tensor:
