@@ -113,6 +113,12 @@ class StockChat:
         self.remember(made)
         return [one.item() if one.numel() == 1 else tuple(one.tolist()) for one in made]
 
+    def read(self, role: str, text: str) -> None:
+        """Something said before, in words."""
+        self._chat.new_turn(role)
+        self._chat.add_text(text)
+        self._chat.end_turn()
+
     def remember(self, made: list[Any]) -> None:
         """Append a reply, or what was heard of it, as the package's examples do."""
         torch = self._torch

@@ -53,7 +53,9 @@ async def conversations(settings: EngineSettings, sessions: int, turns: int) -> 
 
 
 @pytest.mark.parametrize(("seed", "runs"), [(0, (6, 12)), (1, (6, 9)), (2, (6, 12))])
-def test_conversations_in_one_batch_are_what_each_would_be_alone_in_the_package(seed: int, runs: tuple[int, int]):
+def test_conversations_in_one_batch_are_what_each_would_be_alone_in_the_package(
+    seed: int, runs: tuple[int, int]
+) -> None:
     """Six sessions of three turns each, three at a time."""
     folder = tiny_checkpoint(seed=seed, text_run=runs[0], audio_run=runs[1])
     settings = settings_for(folder, maximum_reply_sec=2.2, slots=6, scheduler=scheduling(maximum_running=3))

@@ -90,6 +90,7 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         self._loop = asyncio.get_running_loop()
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
         return self
@@ -99,6 +100,7 @@ class Engine:
         self._wake()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
+            self._thread = None
 
     def ask(self, question: Question) -> Answer:
         """Ask for a reply. It is refused at once where there is no room for it.
@@ -187,11 +189,11 @@ class Engine:
             while not self._closing:
                 if not self.step():
                     self._rest()
-            self._end_all(BackendUnavailable("the engine was closed"))
+            self._close_all()
         except BaseException as error:
             self._failure = error
             logger.exception("the engine has failed")
-            self._end_all(BackendUnavailable(f"the engine has failed: {error!r}"))
+            self._abandon_all(BackendUnavailable(f"the engine has failed: {error!r}"))
 
     def step(self) -> bool:
         """Schedule, run, account. False where there was nothing to do."""
@@ -270,15 +272,27 @@ class Engine:
         for session_id in [key for key, held in self._held.items() if held.closed or held.sequence.released]:
             self._settle_held(session_id)
 
-    def _close(self, answer: Answer) -> None:
-        """End a reply between two steps: nobody waits for it any more."""
-        assert answer.lease is not None
+    def _close(self, answer: Answer, error: AntiphonError | None = None) -> None:
+        """End a reply between two steps: nobody waits for it any more, or ``error`` is told to who does."""
         self._drop(answer)
-        if answer.sequence.released:
+        if answer.lease is not None and answer.sequence.released:
             self._sessions.finish(answer.lease, Ending.CUT, self._clock())
-        else:
+        elif answer.lease is not None:
             self._sessions.rollback(answer.lease, self._clock())
-        self._tell({answer.stream: [BackendError("the reply was closed")]})
+        self._tell({answer.stream: [error or BackendError("the reply was closed")]})
+
+    def _close_all(self) -> None:
+        with self._changed:
+            arrivals, self._arrivals = self._arrivals, []
+        for answer in [*self._answers.values(), *arrivals]:
+            self._close(answer, BackendUnavailable("the engine was closed"))
+
+    def _abandon_all(self, error: AntiphonError) -> None:
+        """What the sessions hold is of no use any more."""
+        with self._changed:
+            answers = [*self._answers.values(), *self._arrivals]
+            self._answers, self._arrivals = {}, []
+        self._tell({answer.stream: [error] for answer in answers})
 
     def _drop(self, answer: Answer) -> None:
         answer.sequence.finished = True
@@ -286,12 +300,6 @@ class Engine:
             self._scheduler.remove(answer.sequence)
         self._answers.pop(answer.sequence.key, None)
         self._runner.end(answer.sequence)
-
-    def _end_all(self, error: AntiphonError) -> None:
-        with self._changed:
-            answers = [*self._answers.values(), *self._arrivals]
-            self._answers, self._arrivals = {}, []
-        self._tell({answer.stream: [error] for answer in answers})
 
     # -- after a step --------------------------------------------------------------------------------------------------
 
@@ -355,7 +363,7 @@ class Engine:
         assert lease is not None
         return lease
 
-    def _fail(self, answer: Answer, fault: Fault) -> BackendError:
+    def _fail(self, answer: Answer, fault: Fault) -> AntiphonError:
         """Nobody knows what the slot holds now: the session's next turn does not build on it."""
         assert answer.lease is not None
         self._faults += 1

@@ -31,7 +31,7 @@ from deployments.engine.prompt import FramesPiece, Piece, SpeechPiece, TextPiece
 from deployments.engine.sampling import Choice
 from deployments.engine.sequence import Modality, PrefillChunk, Sequence, StepPlan
 from deployments.engine.sessions import Lease, StateAction
-from deployments.engine.settings import SamplingSettings
+from deployments.engine.settings import SamplingSettings, Way
 from deployments.engine.speech_model import SpeechModel
 from routing.errors import InvalidRequest
 from routing.turns import Samples
@@ -386,19 +386,22 @@ class Runner:
                 outcome.sampled.append(Sampled(sequence, codes=tuple(frame.tolist()), samples=new))
 
     def _choice(self, sequences: list[Sequence], count: int) -> Choice:
-        """How each row chooses; a row of padding takes the likeliest."""
         replies = [self._replies[one.key] for one in sequences]
         ways = [reply.sampling.way(one.modality) for reply, one in zip(replies, sequences, strict=True)]
-        padding = count - len(sequences)
-        noise = uniforms(
-            [reply.seed for reply in replies], [one.steps for one in sequences], self._model.shape.codebooks
-        )
+        return self._choose(ways, [reply.seed for reply in replies], [one.steps for one in sequences], count)
+
+    def _choose(self, ways: list[Way], seeds: list[int], steps: list[int], count: int) -> Choice:
+        """How each row chooses; a row of padding takes the likeliest."""
+        padding = count - len(ways)
+        noise = uniforms(seeds, steps, self._model.shape.codebooks)
+        all_greedy = all(way.is_greedy for way in ways)
+        most = 0 if all_greedy else max(way.top_k for way in ways)
         return Choice(
             temperature=self._floats([way.temperature for way in ways], padding),
             top_k=self._integers([way.top_k for way in ways], count),
             noise=self._to_device(torch.from_numpy(np.pad(noise, ((0, padding), (0, 0)), constant_values=0.5))),
-            all_greedy=all(way.is_greedy for way in ways),
-            maximum_top_k=self._tops.fit(max(way.top_k for way in ways)) if any(way.top_k for way in ways) else 0,
+            all_greedy=all_greedy,
+            maximum_top_k=self._tops.fit(most) if most else 0,
         )
 
     def _padded(self, hidden: Tensor, count: int) -> Tensor:
