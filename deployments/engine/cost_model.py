@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -45,14 +45,19 @@ class StepWork:
         return StepWork(self.rows, self.context, self.frame_rows, self.prefill, self.speech_sec + speech_sec)
 
 
-def work_of(plan: StepPlan) -> StepWork:
-    work = StepWork(
-        prefill=sum(chunk.length for chunk in plan.prefill),
-        speech_sec=sum(sequence.speech_sec for sequence in plan.encode),
+def work_of_rows(sequences: Collection[Sequence]) -> StepWork:
+    """The work of decoding one position of each."""
+    return StepWork(
+        rows=len(sequences),
+        context=sum(sequence.positions + 1 for sequence in sequences),
+        frame_rows=sum(sequence.modality is Modality.AUDIO for sequence in sequences),
     )
-    for sequence in plan.decode:
-        work = work.with_row(sequence)
-    return work
+
+
+def work_of(plan: StepPlan) -> StepWork:
+    work = work_of_rows(plan.decode)
+    work = work.with_prefill(sum(chunk.length for chunk in plan.prefill))
+    return work.with_speech(sum(sequence.speech_sec for sequence in plan.encode))
 
 
 @dataclass(frozen=True, slots=True)

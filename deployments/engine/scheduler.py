@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from deployments.engine.cost_model import Correction, CostModel, StepWork, work_of
+from deployments.engine.cost_model import Correction, CostModel, StepWork, work_of, work_of_rows
 from deployments.engine.sequence import Modality, PrefillChunk, Sequence, StepPlan
 from deployments.engine.settings import SchedulerSettings
 from routing.errors import AtCapacity
@@ -501,12 +501,7 @@ def _full_prompt(sequence: Sequence) -> int:
 
 
 def _work_of_rows(places: Iterable[_Place]) -> StepWork:
-    sequences = [place.sequence for place in places]
-    return StepWork(
-        rows=len(sequences),
-        context=sum(sequence.positions + 1 for sequence in sequences),
-        frame_rows=sum(sequence.modality is Modality.AUDIO for sequence in sequences),
-    )
+    return work_of_rows([place.sequence for place in places])
 
 
 def _draft_of_rows(places: list[_Place]) -> _Draft:
