@@ -168,6 +168,8 @@ def test_a_call_can_be_recorded(ours: Detokenizer, stock: Any) -> None:
     assert graphs.statistics().replays == 2 + 2 * len(codes)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_it_can_be_compiled_whole(ours: Detokenizer, stock: Any) -> None:
     codes, state = random_codes(3), ours.new_state(SLOTS)
     compiled = torch.compile(ours.decode, fullgraph=True, backend="eager", dynamic=False)
