@@ -13,9 +13,10 @@ from torch import Tensor
 
 from deployments.engine.checkpoint import open_checkpoint
 from deployments.engine.detokenizer import load_detokenizer
-from deployments.engine.graphs import Outputs
+from deployments.engine.graphs import Outputs, StepGraphs
 from deployments.engine.sampling import Choice
 from deployments.engine.speech_model import SpeechModel, load_speech_model
+from tests.tape import tensors_in
 
 PREFILLED = 5  # positions of a prefill
 ROUNDS = 3
@@ -45,7 +46,7 @@ class Steps:
         self.slots = slots
         self._shape = self.model.shape
 
-    def kinds(self, batch: int, context: int) -> Iterator[StepKind]:
+    def kinds(self, context: int) -> Iterator[StepKind]:
         head, model = self._head, self.model
         yield StepKind("prefill", partial(self._prefill, context=context), self._prompt)
         yield StepKind("decode", partial(self._decode, context=context), self._positions)
@@ -125,3 +126,24 @@ class Steps:
     @staticmethod
     def _chance(number: int) -> torch.Generator:
         return torch.Generator().manual_seed(number)
+
+
+def replay_beside_calls(
+    graphs: StepGraphs, recorded: Steps, called: Steps, *, batch: int, context: int, exact: bool = True
+) -> None:
+    """Every kind of step, recorded for the one and called for the other, says and leaves behind the same."""
+    for kind in recorded.kinds(context):
+        graphs.capture((kind.name, batch, context), kind.function, *kind.inputs(recorded.spare_rows(batch), 0))
+    for number in range(1, ROUNDS + 1):
+        rows = recorded.rows(batch, number)
+        for replayed, kind in zip(recorded.kinds(context), called.kinds(context), strict=True):
+            key = replayed.name, batch, context
+            made = graphs.run(key, replayed.function, *replayed.inputs(rows, number))
+            assert_same(tensors_in(made), tensors_in(kind.function(*kind.inputs(rows, number))), exact)
+            assert_same(recorded.memory(), called.memory(), exact)
+
+
+def assert_same(made: list[Tensor], expected: list[Tensor], exact: bool) -> None:
+    tolerance = 0.0 if exact else None
+    for one, other in zip(made, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)

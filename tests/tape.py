@@ -33,21 +33,14 @@ class Operation(NamedTuple):
     function: OpOverload
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    made: Any
-
-    def tensors(self) -> Iterator[tuple[Tensor, bool]]:
-        """What it made, and whether that is memory of its own."""
-        given = {one.untyped_storage().data_ptr() for one in tensors_in((self.arguments, self.options))}
-        aliases = any(returned.alias_info is not None for returned in self.function._schema.returns)
-        for tensor in tensors_in(self.made):
-            yield tensor, not aliases and tensor.untyped_storage().data_ptr() not in given
+    places: tuple[Tensor | None, ...]  # for all that it makes: memory of its own, or none where it is a view
 
     def again(self) -> None:
         with torch.no_grad():
             made = self.function(*self.arguments, **self.options)
-        for (before, own), now in zip(self.tensors(), tensors_in(made), strict=True):
-            if own:
-                before.copy_(now)
+        for place, tensor in zip(self.places, tensors_in(made), strict=True):
+            if place is not None:
+                place.copy_(tensor)
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -69,7 +62,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return func._op_dk(COMPOSITE, *args, **options)
         self._before += [(one, one.clone()) for one in written(func, args, options)]
         made = func(*args, **options)
-        self.operations.append(Operation(func, args, options, made))
+        self.operations.append(Operation(func, args, options, places(func, (args, options), made)))
         return made
 
     def rewind(self) -> None:
@@ -82,12 +75,13 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for operation in self.operations:
             operation.again()
 
+    def pool(self) -> Iterator[Tensor]:
+        return (place for operation in self.operations for place in operation.places if place is not None)
+
     def scramble(self) -> None:
         """Somebody else computes in this memory."""
-        for operation in self.operations:
-            for tensor, own in operation.tensors():
-                if own:
-                    tensor.fill_(torch.nan if tensor.is_floating_point() or tensor.is_complex() else 1)
+        for place in self.pool():
+            place.fill_(torch.nan if place.is_floating_point() or place.is_complex() else 1)
 
 
 class TapeRecorder:
@@ -96,6 +90,7 @@ class TapeRecorder:
     def __init__(self) -> None:
         self.tapes: list[Tape] = []
         self.rehearsals = 0
+        self._latest: Tape | None = None
 
     def rehearse[Result: Outputs](self, work: Callable[[], Result]) -> Result:
         self.rehearsals += 1
@@ -106,27 +101,33 @@ class TapeRecorder:
         with tape:
             outputs = work()
         tape.rewind()
-        tape.scramble()
+        self._compute_in_pool(tape)
         self.tapes.append(tape)
         return Recording(lambda: self._replay(tape), outputs)
 
     def pool_bytes(self) -> int:
-        return max((sum(tensor.nbytes for tensor in pool(tape)) for tape in self.tapes), default=0)
+        return max((sum(place.nbytes for place in tape.pool()) for tape in self.tapes), default=0)
 
     def _replay(self, tape: Tape) -> None:
-        for other in self.tapes:
-            other.scramble()
+        self._compute_in_pool(tape)
         tape.replay()
 
-
-def pool(tape: Tape) -> Iterator[Tensor]:
-    return (tensor for operation in tape.operations for tensor, own in operation.tensors() if own)
+    def _compute_in_pool(self, tape: Tape) -> None:
+        if self._latest is not None:
+            self._latest.scramble()
+        self._latest = tape
 
 
 def written(function: OpOverload, arguments: tuple[Any, ...], options: dict[str, Any]) -> list[Tensor]:
     described = function._schema.arguments
     given = [*zip(described, arguments, strict=False), *((one, options.get(one.name)) for one in described)]
     return tensors_in([value for one, value in given if one.alias_info is not None and one.alias_info.is_write])
+
+
+def places(function: OpOverload, given: Any, made: Any) -> tuple[Tensor | None, ...]:
+    memory = {one.untyped_storage().data_ptr() for one in tensors_in(given)}
+    is_view = any(returned.alias_info is not None for returned in function._schema.returns)
+    return tuple(None if is_view or one.untyped_storage().data_ptr() in memory else one for one in tensors_in(made))
 
 
 def tensors_in(values: Any) -> list[Tensor]:

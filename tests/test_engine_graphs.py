@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,10 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from deployments.engine import loading
 from deployments.engine.graphs import Buckets, StepGraphs
 from routing.errors import InvalidRequest, SettingsError
-from tests.engine_steps import ROUNDS, Steps
-from tests.tape import TapeRecorder, tensors_in
+from tests.engine_parity import settings_for
+from tests.engine_steps import ROUNDS, Steps, replay_beside_calls
+from tests.engine_talk import SMALL, conversation
+from tests.tape import TapeRecorder
 from tests.tiny_checkpoint import tiny_checkpoint
 
 pytestmark = pytest.mark.engine
@@ -235,19 +239,26 @@ def test_a_compiled_step_does_the_same() -> None:
 def test_every_kind_of_step_can_be_recorded(graphs: StepGraphs, batch: int) -> None:
     """None waits for the device, and a replay says and leaves behind to the last bit what a call does."""
     recorded, called = (Steps(tiny_checkpoint(), slots=4) for _ in range(2))
-    for kind in recorded.kinds(batch, context=32):
-        graphs.capture(kind.name, kind.function, *kind.inputs(recorded.spare_rows(batch), 0))
-    assert not any(tensor.any() for tensor in recorded.memory())
-    for number in range(1, ROUNDS + 1):
-        rows = recorded.rows(batch, number)
-        for replayed, kind in zip(recorded.kinds(batch, context=32), called.kinds(batch, context=32), strict=True):
-            made = graphs.run(replayed.name, replayed.function, *replayed.inputs(rows, number))
-            assert_equal(tensors_in(made), tensors_in(kind.function(*kind.inputs(rows, number))))
-            assert_equal(recorded.memory(), called.memory())
+    replay_beside_calls(graphs, recorded, called, batch=batch, context=32)
     statistics = graphs.statistics()
-    assert (statistics.replays, statistics.calls, statistics.late) == (7 * ROUNDS, 0, 0)
+    assert (statistics.graphs, statistics.replays, statistics.calls) == (7, 7 * ROUNDS, 0)
 
 
-def assert_equal(made: list[Tensor], expected: list[Tensor]) -> None:
-    for one, other in zip(made, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+@torch.inference_mode()
+def test_recording_leaves_no_trace_in_the_slots(graphs: StepGraphs) -> None:
+    steps = Steps(tiny_checkpoint(), slots=4)
+    for kind in steps.kinds(context=32):
+        graphs.capture(kind.name, kind.function, *kind.inputs(steps.spare_rows(2), 0))
+    assert not any(tensor.any() for tensor in steps.memory())
+
+
+def test_replies_are_the_same_with_recordings(uncompiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole engine as it runs on a GPU: sizes rounded up, every step recorded before the first turn."""
+    settings = settings_for(tiny_checkpoint(), **SMALL)
+    expected = asyncio.run(conversation(settings))
+    graphs = StepGraphs(CPU, recorder=TapeRecorder())
+    monkeypatch.setattr(loading, "StepGraphs", lambda *_, **__: graphs)
+    assert asyncio.run(conversation(settings.model_copy(update={"compile": True}))) == expected
+    statistics = graphs.statistics()
+    assert statistics.replays > 50
+    assert (statistics.late, statistics.calls) == (0, 0)

@@ -16,7 +16,7 @@ from deployments.engine.quantisation import FEW_ROWS, Int8Projection, places, qu
 from deployments.engine.sampling import Drawn
 from deployments.engine.speech_model import SpeechModel
 from routing.errors import SettingsError
-from tests.engine_steps import Steps
+from tests.engine_steps import Steps, replay_beside_calls
 from tests.tape import TapeRecorder, tensors_in
 from tests.tiny_checkpoint import tiny_checkpoint
 
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(60)]  # torchao is read in
 
 BF16, FP32 = torch.bfloat16, torch.float32
 CONTEXT = 32
+CPU = torch.device("cpu")
 
 
 def steps(dtype: torch.dtype) -> Steps:
@@ -48,7 +49,7 @@ class Prompter:
 @torch.inference_mode()
 def backbone_says(one: Steps) -> Tensor:
     """After a prefill and one step more."""
-    kinds = {kind.name: kind for kind in one.kinds(4, CONTEXT)}
+    kinds = {kind.name: kind for kind in one.kinds(CONTEXT)}
     rows = one.rows(4, 1)
     before = kinds["prefill"].function(*kinds["prefill"].inputs(rows, 1))
     one.state.inputs[:-1] = 1
@@ -193,14 +194,7 @@ def test_its_steps_can_be_recorded(depthformer: Any, dtype: torch.dtype) -> None
     recorded, called = steps(dtype), steps(dtype)
     for one in (recorded, called):
         quantise(one.model, backbone="int8", depthformer=depthformer)
-    graphs = StepGraphs(torch.device("cpu"), recorder=TapeRecorder())
-    for kind in recorded.kinds(2, CONTEXT):
-        graphs.capture(kind.name, kind.function, *kind.inputs(recorded.spare_rows(2), 0))
-    rows = recorded.rows(2, 1)
-    for replayed, kind in zip(recorded.kinds(2, CONTEXT), called.kinds(2, CONTEXT), strict=True):
-        made = graphs.run(replayed.name, replayed.function, *replayed.inputs(rows, 1))
-        expected = kind.function(*kind.inputs(rows, 1))
-        torch.testing.assert_close(tensors_in(made), tensors_in(expected), rtol=0, atol=0)
+    replay_beside_calls(StepGraphs(CPU, recorder=TapeRecorder()), recorded, called, batch=2, context=CONTEXT)
 
 
 @pytest.mark.parametrize(("depthformer", "dtype"), [("int8", FP32), ("int8", BF16), ("int4", BF16)])

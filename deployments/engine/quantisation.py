@@ -116,7 +116,7 @@ def to_int8(part: nn.Module) -> None:
         torchao().quantize_(projection, config)
         weight: Any = projection.weight  # of torchao's own kind
         scales = weight.scale.flatten().to(weight.dtype)
-        setattr(parent, name, Int8Projection(weight.qdata, scales, projection.bias))
+        setattr(parent, name, Int8Projection(weight.qdata.contiguous(), scales, projection.bias))
 
 
 # -- 4 bits ----------------------------------------------------------------------------------------------------------
