@@ -8,6 +8,7 @@ together, since a step costs little more for many rows than for one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -219,9 +220,12 @@ class Scheduler:
         return self._correction.factor * self._cycle_steps * step_sec
 
     def _first_audio_sec(self, newcomer: Sequence) -> float:
-        """Predicted time until the newcomer's first sound: the step that runs, the prompts, and the first steps."""
+        """Predicted time until the newcomer's first sound: the step that runs, the prompts, and the first steps.
+
+        Where its prompt would make somebody else wait even longer, the whole wait of that one.
+        """
         self._look(self._now)
-        rivals = [place for place in self._first_places() if place.sequence.released or not newcomer.released]
+        rivals = self._first_places()  # the speculative too: most are released while they are among the first
         awake = [place for place in self._places.values() if place.is_ready and not place.resting]
         prompts_sec = self._prompt_sec(newcomer) + sum(self._prompt_sec(place.sequence) for place in rivals)
         alone_sec = self._step_sec(len(rivals) + 1, newcomer)
@@ -229,13 +233,15 @@ class Scheduler:
         pressing = [place for place in awake if place.slack_sec < prompts_sec + self._text_run * alone_sec]
         step_sec = min(self._settings.first_stretch * alone_sec, all_sec)
         step_sec = max(step_sec, self._step_sec(len({*rivals, *pressing}) + 1, newcomer))
-        late_sec = self._waiting_sec() + self._step_of_all_sec + self._sound_first_sec(awake, newcomer)
-        return late_sec + prompts_sec + self._text_run * step_sec
+        common_sec = self._step_of_all_sec + prompts_sec + self._text_run * step_sec
+        own_sec = self._waiting_sec() + self._sound_first_sec(awake, prompts_sec)
+        waits = [self._now - p.sequence.arrived_at - p.sequence.steps * step_sec for p in rivals if p.sequence.released]
+        return common_sec + max(own_sec, *waits, 0.0)
 
-    def _sound_first_sec(self, awake: list[_Place], newcomer: Sequence) -> float:
-        """Until those who play have sound enough to bear the newcomer's prompt: see `_add_prompt`."""
+    def _sound_first_sec(self, awake: list[_Place], prompts_sec: float) -> float:
+        """Until those who play have sound enough to bear the prompts: see `_add_prompt`."""
         slack = [place.slack_sec for place in awake if place.sequence.frames]
-        short_sec = self._prompt_sec(newcomer) / LEEWAY - min(slack, default=float("inf"))
+        short_sec = prompts_sec / LEEWAY - min(slack, default=float("inf"))
         gain = max(self._real_time_sec / max(self._step_of_all_sec, 1e-9) - 1.0, SMALLEST_GAIN)
         return max(short_sec, 0.0) / gain
 
@@ -245,11 +251,15 @@ class Scheduler:
         return self._correction.factor * self._cost.decode(rows, rows * _full_prompt(newcomer), frames)
 
     def _waiting_sec(self) -> float:
-        """Until a place is free for one who joins the end of the queue; nothing is said before a reply has ended."""
-        ahead = len(self._waiting) + len(self._places) - self._settings.maximum_running
-        if ahead < 0 or self._reply_sec is None:
+        """Until a place is free for one who joins the end of the queue; nothing is said before a reply has ended.
+
+        Replies end when they like, so that waits for the n-th of them are spread about their mean by its n-th part's
+        root: two of these on top hold for most.
+        """
+        needed = len(self._waiting) + len(self._places) - self._settings.maximum_running + 1
+        if needed <= 0 or self._reply_sec is None:
             return 0.0
-        return (ahead + 1) * self._place_free_sec(self._reply_sec)
+        return (needed + 2.0 * math.sqrt(needed)) * self._place_free_sec(self._reply_sec)
 
     # -- the next step -----------------------------------------------------------------------------------------------
 
