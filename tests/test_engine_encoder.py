@@ -56,7 +56,7 @@ def test_each_clip_of_a_batch_is_encoded_as_the_package_encodes_it_alone(encoder
     clips = [speech(length, seed=length) for length in reversed(LENGTHS)]
     for clip, embeddings in zip(clips, encoder.encode(clips), strict=True):
         expected = stock_embeddings(*stock(tiny_checkpoint()), clip)
-        torch.testing.assert_close(embeddings, expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(embeddings, expected, atol=5e-6, rtol=0)  # of a standard deviation of 0.7
         assert len(embeddings) == encoder.positions_of(len(clip))
 
 

@@ -88,15 +88,15 @@ def test_the_keys_are_those_that_the_package_takes() -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
-    parts: list[str] = []
+    told: list[str] = []
     state = torch.get_rng_state()
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
         write_random_checkpoint(
-            tmp_path / name, PRESETS["tiny"], seed=seed, detokenizer=False, dtype=torch.bfloat16, progress=parts.append
+            tmp_path / name, PRESETS["tiny"], seed=seed, detokenizer=False, dtype=torch.bfloat16, progress=told.append
         )
     first, again, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "again", "other"))
     assert first == again != other
-    assert parts == ["model"] * 3
+    assert told.count("weights: 0%") >= 3
     assert torch.equal(torch.get_rng_state(), state)  # the caller's own numbers are not disturbed
     checkpoint = open_checkpoint(tmp_path / "first")
     assert checkpoint.tensors("depth_linear.")["weight"].dtype == torch.bfloat16
@@ -108,7 +108,7 @@ def test_no_weight_is_left_at_a_value_that_does_nothing() -> None:
     idle = ("codebook_offsets", "audio_loss_weights", "num_batches_tracked")
     for name, tensor in tensors.items():
         if not name.endswith(idle):
-            assert tensor.float().std() > 0.01, name
+            assert not torch.isin(tensor, torch.tensor([0.0, 1.0])).any(), name
 
 
 def test_tied_weights_are_written_twice() -> None:

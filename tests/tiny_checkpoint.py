@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from deployments.engine import random_checkpoint
 from deployments.engine.random_checkpoint import PRESETS, write_random_checkpoint
 
+MAKER = Path(random_checkpoint.__file__).read_text()  # as it was imported, whatever the file says later
+
 
 def tiny_checkpoint(seed: int = 0, text_run: int = 6, audio_run: int = 12, mimi: bool = False) -> Path:
     """The folder of a checkpoint of the preset ``tiny``. It is shared: copy it before you change anything in it."""
@@ -22,8 +24,8 @@ def tiny_checkpoint(seed: int = 0, text_run: int = 6, audio_run: int = 12, mimi:
 
 def cached_checkpoint(preset: str, **options: Any) -> Path:
     """One of any preset. Its name tells what it was made from, so that it is made anew when the maker has changed."""
-    made_from = Path(random_checkpoint.__file__).read_bytes() + json.dumps(options, sort_keys=True).encode()
-    name = f"{preset}-{hashlib.sha256(made_from).hexdigest()[:16]}"
+    made_from = f"{preset} {json.dumps(options, sort_keys=True)} {MAKER}"
+    name = f"{preset}-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
     folder = Path(tempfile.gettempdir()) / f"antiphon-checkpoints-{os.getuid()}" / name
     if not folder.is_dir():
         build(folder, preset, options)

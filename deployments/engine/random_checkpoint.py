@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ MERGES = (("t", "h"), ("th", "e"), ("i", "n"), ("e", "r"), ("Ġ", "a"), ("s", "t
 DECODABLE = 1024  # ids that decode to a text; a large vocabulary need not be filled
 CODES = 2048  # valid ones of a codebook; the next one is the end of sound
 MEL_BINS = 128
+FIRST_SEED = 104  # the models of these first few seeds neither end at once nor go on for ever
 DETOKENIZER_WIDTH = 512  # the package has it in its code
 
 
@@ -110,27 +111,25 @@ def write_random_checkpoint(
     detokenizer: bool = True,
     mimi: bool = False,
     dtype: torch.dtype = torch.float32,
-    progress: Callable[[str], None] = lambda part: None,
+    progress: Callable[[str], None] = lambda doing: None,
 ) -> Path:
     """Write a checkpoint of random weights into ``folder``, which is made if need be, and return it.
 
     ``boost`` enlarges the rows of the control tokens, ``dtype`` is that of the model's file (the detokenizers' files
-    are float32, as released). ``progress`` is told each part before it is made. Memory: the model in float32, once.
+    are float32, as released). ``progress`` is told what is being done. Memory: the model in float32, once.
     The same arguments give the same weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = model_config(preset, text_run=text_run, audio_run=audio_run)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        progress("model")
+        torch.manual_seed(FIRST_SEED + seed)
         (folder / "config.json").write_text(json.dumps(config, indent=2))
         write_tokenizer(folder, preset.vocabulary)
-        save(random_model(config, boost=boost).to(dtype), folder / "model.safetensors")
+        save(random_model(config, boost=boost, progress=progress).to(dtype), folder / "model.safetensors")
         if detokenizer:
-            progress("detokenizer")
-            write_detokenizer(folder / "audio_detokenizer", preset)
+            write_detokenizer(folder / "audio_detokenizer", preset, progress)
         if mimi:
-            progress("mimi")
+            progress("Mimi")
             save(random_mimi(small=preset.small_mimi), folder / MIMI_FILE)
     return folder
 
@@ -243,37 +242,52 @@ def empty_model(config: Mapping[str, Any]) -> Any:
     return LFM2AudioModel(LFM2AudioConfig(**{**config, **parts}))
 
 
-def random_model(config: Mapping[str, Any], *, boost: float) -> Any:
-    """One with every weight drawn, norms and statistics too, so that none can be left out unseen."""
-    model = empty_model(config)
+def random_model(config: Mapping[str, Any], *, boost: float, progress: Callable[[str], None]) -> Any:
+    """One with every weight drawn, those of norms too, so that none can be left out unseen."""
+    with undrawn():
+        model = empty_model(config)
     with torch.no_grad():
-        draw_vectors(model)
-        strengthen(model.lfm.layers)
+        draw_weights(model, progress)
         draw_statistics(model)
         enlarge_controls(model, boost)
     return model
 
 
-def draw_vectors(model: nn.Module) -> None:
-    """Weights of norms around 1, biases around 0."""
-    for name, parameter in model.named_parameters():
-        if "pos_bias" in name:
-            parameter.normal_(0.0, 0.1)
-        elif parameter.ndim == 1 and name.endswith("bias"):
-            parameter.normal_(0.0, 0.05)
-        elif parameter.ndim == 1:
-            parameter.uniform_(0.8, 1.2)
+def undrawn() -> AbstractContextManager[None]:
+    """While inside, models are built with weights of any value: to draw them twice would take most of the time."""
+    from transformers.initialization import no_init_weights
+
+    context: AbstractContextManager[None] = no_init_weights()
+    return context
 
 
-def strengthen(layers: nn.Module) -> None:
-    """Matrices that keep the size of what passes through them.
+def draw_weights(model: nn.Module, progress: Callable[[str], None]) -> None:
+    parameters = list(model.named_parameters())
+    total = sum(parameter.numel() for _, parameter in parameters)
+    done = 0
+    for name, parameter in parameters:
+        progress(f"weights: {done / total:.0%}")
+        draw(name, parameter)
+        done += parameter.numel()
 
-    With those that transformers begins a training with, a small model's reply depends on little but its last token,
-    and a fault in its memory of the rest would go unseen.
+
+def draw(name: str, parameter: Tensor) -> None:
+    """Matrices that keep the size of what passes through them, norms around 1, biases around 0.
+
+    With the small matrices that transformers begins a training with, a reply depends on little but its last token,
+    and a fault in the model's memory of the rest would go unseen. With large embeddings of text, which are the text
+    head too, every token would call for itself again.
     """
-    for parameter in layers.parameters():
-        if parameter.ndim > 1:
-            parameter.normal_(0.0, parameter[0].numel() ** -0.5)
+    if "embed_tokens" in name:
+        parameter.normal_(0.0, 0.02)
+    elif "pos_bias" in name:
+        parameter.normal_(0.0, 0.1)
+    elif parameter.ndim > 1:
+        parameter.normal_(0.0, parameter[0].numel() ** -0.5)
+    elif name.endswith("bias"):
+        parameter.normal_(0.0, 0.05)
+    else:
+        parameter.uniform_(0.8, 1.2)
 
 
 def draw_statistics(model: nn.Module) -> None:
@@ -288,18 +302,18 @@ def enlarge_controls(model: Any, boost: float) -> None:
     rows = model.lfm.embed_tokens.weight
     rows[CONTROL_IDS["<|audio_start|>"]] *= boost
     rows[CONTROL_IDS["<|text_end|>"]] *= boost
-    rows[CONTROL_IDS["<|im_end|>"]] *= (1 + boost) / 2
+    rows[CONTROL_IDS["<|im_end|>"]] *= boost**0.5
     model.depth_embeddings[0].embedding.weight[CODES] *= boost
 
 
 # -- the detokenizers ------------------------------------------------------------------------------------------------
 
 
-def write_detokenizer(folder: Path, preset: Preset) -> None:
+def write_detokenizer(folder: Path, preset: Preset, progress: Callable[[str], None]) -> None:
     folder.mkdir(exist_ok=True)
     config = detokenizer_config(preset)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
-    save(random_detokenizer(config), folder / "model.safetensors")
+    save(random_detokenizer(config, progress), folder / "model.safetensors")
 
 
 def detokenizer_config(preset: Preset) -> dict[str, Any]:
@@ -334,12 +348,12 @@ def empty_detokenizer(config: Mapping[str, Any]) -> Any:
     return LFM2AudioDetokenizer(Lfm2Config(**{**config, "layer_types": layers}))
 
 
-def random_detokenizer(config: Mapping[str, Any]) -> Any:
+def random_detokenizer(config: Mapping[str, Any], progress: Callable[[str], None]) -> Any:
     """One that is scaled so that what it says is finite and audible."""
-    model = empty_detokenizer(config)
+    with undrawn():
+        model = empty_detokenizer(config)
     with torch.no_grad():
-        draw_vectors(model)
-        strengthen(model.lfm.layers)
+        draw_weights(model, progress)
         tame_spectrum(model.lin)
     return model
 
