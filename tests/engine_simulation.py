@@ -66,7 +66,7 @@ class SimulatedTurn:
     ended_at: float | None = None
     was_cancelled: bool = False
     underruns: int = 0
-    longest_wait_sec: float = 0.0  # between two of its steps
+    stalled_sec: float = 0.0  # of silence in the middle of the reply
 
     @property
     def released_at(self) -> float:
@@ -185,10 +185,10 @@ class Simulation:
         if sequence.playing_since is None:
             self._play(turn, sequence, self.now)
             return
-        gap_sec = self.now - sequence.playing_since - (sequence.frames - 1) * FRAME_SEC
+        gap_sec = self.now - sequence.playing_since - turn.stalled_sec - (sequence.frames - 1) * FRAME_SEC
         if gap_sec > 0:
             turn.underruns += 1
-            sequence.playing_since += gap_sec
+            turn.stalled_sec += gap_sec
 
     def _play(self, turn: SimulatedTurn, sequence: Sequence, now: float) -> None:
         sequence.playing_since = turn.heard_from = now

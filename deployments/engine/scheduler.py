@@ -53,6 +53,7 @@ class _Place:
     frames_at_text: int = 0  # frames when it was last seen to speak words
     silent_since: float | None = None  # it left the first lane without a sound: its words are all that it gives
     silent_steps: int = 0
+    stalled_sec: float = 0.0  # that its caller has waited for sound in the middle of it
     buffered_sec: float = 0.0
     slack_sec: float = 0.0  # that it can be left out of steps before its caller waits
 
@@ -99,8 +100,7 @@ class Scheduler:
     """Takes replies in, says what each step does, and lets them go.
 
     A reply *waits* for a place, has its prompt *prefilled*, *runs*, *rests* while it is far ahead, and is done. It
-    keeps its place until `remove`. The engine keeps each `Sequence` up to date between a plan and the next one, and
-    moves ``playing_since`` on by as much as a caller had to wait for sound in the middle of a reply.
+    keeps its place until `remove`. The engine keeps each `Sequence` up to date between a plan and the next one.
     """
 
     def __init__(
@@ -280,8 +280,7 @@ class Scheduler:
             return now
         if self._waiting and len(self._places) < self._settings.maximum_running:
             return now
-        playing = [place.sequence for place in self._places.values() if place.is_playing]
-        ahead = [sequence.buffered_sec(now, self._frame_sec) for sequence in playing]
+        ahead = [self._buffered_sec(place, now) for place in self._places.values() if place.is_playing]
         return now + max(min(ahead) - self._wake_below_sec, 0.0) if ahead else None
 
     def _count(self, draft: _Draft) -> None:
@@ -305,9 +304,12 @@ class Scheduler:
         for place in ready:
             self._measure(place, now)
 
+    def _buffered_sec(self, place: _Place, now: float) -> float:
+        return place.sequence.buffered_sec(now, self._frame_sec) + place.stalled_sec
+
     def _measure(self, place: _Place, now: float) -> None:
         sequence = place.sequence
-        place.buffered_sec = sequence.buffered_sec(now, self._frame_sec)
+        place.buffered_sec = self._buffered_sec(place, now)
         if sequence.modality is Modality.TEXT:
             place.frames_at_text = sequence.frames
         if sequence.frames > place.frames:
@@ -323,7 +325,10 @@ class Scheduler:
         left_sec = place.buffered_sec - new_sec
         if self._least_slack_sec is None or left_sec < self._least_slack_sec:
             self._least_slack_sec = left_sec
-        self._underruns += new_sec > 0 and left_sec < 0
+        if new_sec and left_sec < 0:
+            self._underruns += 1
+            place.stalled_sec -= left_sec
+            place.buffered_sec = new_sec
 
     def _sound_slack_sec(self, place: _Place) -> float:
         """What is left over when the next run of text is done, which makes no sound, and at the next frame.
@@ -496,7 +501,7 @@ class Scheduler:
             return everybody
         pressing = _draft_of_rows([place for place in others if place.slack_sec < all_sec])
         room_sec = self._room_sec(pressing)
-        if self._predict(pressing.work) > room_sec:
+        if not pressing.rows or self._predict(pressing.work) > room_sec:
             return everybody  # nothing is won by a smaller step, and a full one makes more sound
         self._add_while_within(pressing, others, room_sec)
         return pressing
