@@ -29,7 +29,7 @@ def settings_for(folder: Path, **changes: Any) -> EngineSettings:
     defaults: dict[str, Any] = {
         "device": "cpu",
         "dtype": "float32",
-        "slots": 16,
+        "slots": 32,
         "slot_positions": 1024,
         "sampling": GREEDY,
         "scheduler": scheduling(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,9 @@ import torch
 from deployments.engine.answer import Answer
 from deployments.engine.engine import Engine
 from deployments.engine.loading import load_engine
+from deployments.engine.runner import Runner
 from deployments.engine.settings import EngineSettings, SamplingSettings
+from deployments.engine.speech_state import SpeechState
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
 from routing.turns import Message, ReplyEnd, ReplyEvent
 from tests.engine_parity import (
@@ -144,17 +146,17 @@ async def test_only_what_was_heard_of_an_interrupted_reply_is_remembered() -> No
     async with running() as engine:
         first = engine.ask(talk.question(clip(5)))
         first.release()
-        await steps(first, 12)
+        await steps(first, 30)
         first.close()
-        await steps_end(engine)
-        made = items_of(first)
-        heard = first.lease.turn.text.split()[0] if first.lease else ""
-        talk.history = [Message("user", "..."), Message("assistant", f"{heard}")]
+        while engine.statistics().sessions.running:
+            await asyncio.sleep(0.001)
+        assert first.lease is not None
+        heard = " ".join(first.lease.turn.text.split(" ")[:2])
+        talk.history = [Message("user", "..."), Message("assistant", heard)]
         second = engine.ask(talk.question(clip(6)))
         await told(second)
-    assert first.lease is not None
     kept = first.lease.turn.items_within(heard)
-    assert 0 < kept < len(made)
+    assert 0 < kept < len(items_of(first))
 
     def expected() -> Items:
         chat = StockChat(stock(tiny_checkpoint(seed=CHECKPOINT_SEED)))
@@ -164,14 +166,8 @@ async def test_only_what_was_heard_of_an_interrupted_reply_is_remembered() -> No
     assert items_of(second) == await asyncio.to_thread(expected)
 
 
-async def steps_end(engine: Engine) -> None:
-    """Wait until nobody runs any more."""
-    while engine.statistics().scheduler.running:
-        await asyncio.sleep(0.001)
-
-
 async def test_a_session_that_lost_its_slot_is_rebuilt_from_the_words_of_its_history() -> None:
-    async with running(slots=2, scheduler=scheduling(maximum_running=2)) as engine:
+    async with running(slots=2, scheduler=scheduling(maximum_running=2, maximum_waiting=0)) as engine:
         talks = [Talk(f"evicted {number}") for number in range(3)]
         for number, talk in enumerate(talks):
             talk.remember(f"question {number}", await told(engine.ask(talk.question(clip(number)))))
@@ -226,8 +222,7 @@ async def test_whoever_leaves_or_fails_takes_nobody_along() -> None:
             await steps(answer, 2)
         assert all(answer.ending is None for answer in answers[3:])
         answers[3].close()
-        with failing_for(runner, answers[5].sequence.slot):
-            runner._state.conv[:, answers[4].sequence.slot] = float("nan")
+        with failing_for(runner, short_of_memory=answers[5].sequence.slot, not_finite=answers[4].sequence.slot):
             results = await asyncio.gather(*replies)
         again = engine.ask(replace(questions[4], speech=clip(1)))
         await told(again)
@@ -247,24 +242,20 @@ async def outcome(answer: Answer) -> Sequence[ReplyEvent] | BackendError:
         return error
 
 
-class failing_for:  # noqa: N801 - reads as a phrase
-    """The device has no memory for steps in which a slot takes part."""
+@contextmanager
+def failing_for(runner: Runner, *, short_of_memory: int, not_finite: int) -> Iterator[None]:
+    """The device has no memory for steps with one slot, and another slot's state is no numbers."""
+    decode = runner._model.decode
 
-    def __init__(self, runner: Any, slot: int) -> None:
-        self._model, self._slot = runner._model, slot
+    def failing(state: SpeechState, rows: torch.Tensor, positions: torch.Tensor, *, context: int) -> torch.Tensor:
+        if short_of_memory in rows.tolist():
+            raise torch.OutOfMemoryError("the device is out of memory")
+        state.conv[:, not_finite] = float("nan")
+        return decode(state, rows, positions, context=context)
 
-    def __enter__(self) -> None:
-        decode = self._model.decode
-
-        def short_of_memory(state: Any, rows: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-            if self._slot in rows.tolist():
-                raise torch.OutOfMemoryError("the device is out of memory")
-            return decode(state, rows, *arguments, **options)
-
-        self._model.decode = short_of_memory
-
-    def __exit__(self, *_: object) -> None:
-        del self._model.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner._model, "decode", failing)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -302,6 +293,22 @@ async def test_a_full_engine_says_so_at_once_and_has_room_again_when_somebody_le
         assert engine.statistics().scheduler.refused == 1
 
 
+async def test_a_reply_that_rests_is_woken_by_its_release_and_by_time() -> None:
+    """Held, it stops a little ahead; then it goes on as fast as it is played, and all of it comes."""
+    with_pacing = scheduling(maximum_ahead_sec=0.3)
+    async with running(scheduler=with_pacing) as engine:
+        answer = engine.ask(Talk("resting").question(clip(0)))
+        while not engine.statistics().scheduler.paced:
+            await asyncio.sleep(0.001)
+        held = answer.sequence.frames
+        await asyncio.sleep(0.1)
+        assert answer.sequence.frames == held
+        events = await told(answer)
+    assert held < answer.sequence.frames
+    assert isinstance(events[-1], ReplyEnd)
+    assert items_of(answer) == (await of_stock(clip(0)))[0]
+
+
 async def test_closing_the_engine_ends_every_reply_with_an_error() -> None:
     async with running() as engine:
         answers = [engine.ask(Talk(f"closing {number}").question(clip(number))) for number in range(3)]
@@ -314,7 +321,7 @@ async def test_closing_the_engine_ends_every_reply_with_an_error() -> None:
 
 
 async def test_a_fault_of_the_engine_itself_is_told_to_everybody() -> None:
-    engine = await asyncio.to_thread(new_engine, slots=2, scheduler=scheduling(maximum_running=2))
+    engine = await asyncio.to_thread(new_engine, slots=2, scheduler=scheduling(maximum_running=2, maximum_waiting=0))
     async with engine:
         answer = engine.ask(Talk("fault").question(clip(0)))
         engine._scheduler.plan = lambda _: 1 / 0  # type: ignore[assignment,method-assign,return-value]

@@ -33,7 +33,7 @@ def test_numbers_are_as_wide_as_the_device_likes_them() -> None:
 
 def test_there_is_a_slot_for_everybody_who_may_run() -> None:
     with pytest.raises(ValueError, match="got 2 slots"):
-        EngineSettings(checkpoint="here", slots=2, scheduler=SchedulerSettings(maximum_running=3))
+        EngineSettings(checkpoint="here", slots=2, scheduler=SchedulerSettings(maximum_running=2, maximum_waiting=1))
 
 
 def test_unknown_settings_are_refused() -> None:

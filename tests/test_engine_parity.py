@@ -58,7 +58,9 @@ def test_conversations_in_one_batch_are_what_each_would_be_alone_in_the_package(
 ) -> None:
     """Six sessions of three turns each, three at a time."""
     folder = tiny_checkpoint(seed=seed, text_run=runs[0], audio_run=runs[1])
-    settings = settings_for(folder, maximum_reply_sec=2.2, slots=6, scheduler=scheduling(maximum_running=3))
+    settings = settings_for(
+        folder, maximum_reply_sec=2.2, slots=6, scheduler=scheduling(maximum_running=3, maximum_waiting=3)
+    )
     made = asyncio.run(conversations(settings, sessions=6, turns=3))
     for number in range(6):
         chat = StockChat(stock(folder))

@@ -39,7 +39,7 @@ def test_only_what_fails_by_itself_has_failed(guilty: set[int]) -> None:
 
 def test_a_bug_of_our_own_is_no_fault_of_a_reply() -> None:
     with pytest.raises(TypeError):
-        attempt(sequences(2), lambda part: len(part), StepOutcome())  # type: ignore[arg-type]
+        attempt(sequences(2), len, StepOutcome())  # type: ignore[arg-type]
 
 
 def test_nothing_is_attempted_for_nobody() -> None:

@@ -74,7 +74,7 @@ class Answer:
     sequence: Sequence
     alternation: Alternation
     text: TextStream
-    changed: Callable[[], None]  # wakes the engine
+    changed: Callable[[Answer], None]  # tells the engine of a release or a close
     marks: Marks
     stream: ReplyStream = field(default_factory=ReplyStream)
     lease: Lease | None = None
@@ -93,12 +93,12 @@ class Answer:
     def release(self) -> None:
         """The turn is over: what was held is heard from now on, and what is made from now on at once."""
         self.sequence.released = True
-        self.changed()
+        self.changed(self)
 
     def close(self) -> None:
         """Nobody wants the rest. Its place is free within one step; calling it again does nothing."""
         self.closed = True
-        self.changed()
+        self.changed(self)
 
     # -- of the engine's thread ----------------------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ class Engine:
         self._arrivals: list[Answer] = []
         self._answers: dict[int, Answer] = {}  # by the keys of their sequences; of the thread
         self._held: dict[str, Answer] = {}  # ended and not released: it may still be taken back
+        self._stirred = False  # somebody asked, released or closed since the thread last rested
         self._closing = False
         self._failure: BaseException | None = None
         self._step_began: float | None = None
@@ -96,8 +97,9 @@ class Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closing = True
-        self._wake()
+        with self._changed:
+            self._closing = True
+            self._stir()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
@@ -117,7 +119,7 @@ class Engine:
         with self._changed:
             self._scheduler.admit(answer.sequence, self._clock())
             self._arrivals.append(answer)
-            self._changed.notify()
+            self._stir()
         return answer
 
     def check_health(self) -> None:
@@ -146,9 +148,16 @@ class Engine:
         began = self._step_began
         return 0.0 if began is None else self._clock() - began
 
-    def _wake(self) -> None:
+    def _on_change(self, answer: Answer) -> None:
+        """A reply was released or closed. Whoever asks next finds the place of a closed one free."""
         with self._changed:
-            self._changed.notify()
+            if answer.closed:
+                self._scheduler.remove(answer.sequence)
+            self._stir()
+
+    def _stir(self) -> None:
+        self._stirred = True
+        self._changed.notify()
 
     def _answer(self, question: Question) -> Answer:
         now = self._clock()
@@ -161,7 +170,7 @@ class Engine:
             sequence=sequence,
             alternation=self._alternation(dialogue.mode),
             text=self._new_text(),
-            changed=self._wake,
+            changed=self._on_change,
             marks=Marks(asked=now),
         )
 
@@ -201,6 +210,8 @@ class Engine:
         self._close_unwanted()
         self._play_released()
         with self._changed:
+            if self._arrivals:  # since they were opened: the scheduler knows them, and they have no slot yet
+                return True
             plan = self._scheduler.plan(self._clock())
         if not plan:
             return False
@@ -212,8 +223,9 @@ class Engine:
         with self._changed:
             now = self._clock()
             wake_at = self._scheduler.wake_at(now)
-            if not (self._arrivals or self._closing or self._unwanted()):
+            if not self._stirred:
                 self._changed.wait(None if wake_at is None else max(wake_at - now, 0.0))
+            self._stirred = False
 
     def _run(self, plan: StepPlan) -> StepOutcome:
         began = self._step_began = self._clock()
@@ -244,9 +256,10 @@ class Engine:
     def _open(self, answer: Answer) -> None:
         """Give the reply its slot. A turn of the same session that still runs has been overtaken by this one."""
         session_id = answer.question.turn.session_id
-        for other in [one for one in self._answers.values() if one.question.turn.session_id == session_id]:
-            self._close(other)
-        self._settle_held(session_id)
+        if answer.dialogue.remembered:
+            for other in [one for one in self._answers.values() if self._key(one) == session_id]:
+                self._close(other)
+            self._settle_held(session_id)
         lease = answer.lease = self._sessions.begin(session_id, answer.dialogue, self._clock())
         sequence = answer.sequence
         sequence.slot = lease.slot
@@ -256,18 +269,17 @@ class Engine:
         self._answers[sequence.key] = answer
         self._runner.begin(sequence, lease, answer.sampling, answer.question.seed)
 
+    def _key(self, answer: Answer) -> str | int:
+        return self._lease(answer).key
+
     def _settle_held(self, session_id: str) -> None:
         """A reply that ended unreleased was never heard, unless its release has come since."""
         held = self._held.pop(session_id, None)
         if held is not None and not held.sequence.released:
-            assert held.lease is not None
-            self._sessions.rollback(held.lease, self._clock())
-
-    def _unwanted(self) -> list[Answer]:
-        return [answer for answer in self._answers.values() if answer.closed]
+            self._sessions.rollback(self._lease(held), self._clock())
 
     def _close_unwanted(self) -> None:
-        for answer in self._unwanted():
+        for answer in [one for one in self._answers.values() if one.closed]:
             self._close(answer)
         for session_id in [key for key, held in self._held.items() if held.closed or held.sequence.released]:
             self._settle_held(session_id)
@@ -313,7 +325,7 @@ class Engine:
             if chunk.is_last:
                 self._answers[chunk.sequence.key].marks.prefilled = now
         for sequence in outcome.settled:
-            self._sessions.settle(self._lease(sequence))
+            self._sessions.settle(self._lease(self._answers[sequence.key]))
         news: News = {}
         for sampled in outcome.sampled:
             answer = self._answers[sampled.sequence.key]
@@ -333,7 +345,7 @@ class Engine:
             events = answer.take_frame(sampled.codes, sampled.samples, now)
             self._frames += sampled.samples is not None
             self._play(answer.sequence, buffered_sec, now)
-        return [*events, *(self._end(answer, now) if answer.ending else [])]
+        return [*events, *(self._end(answer, answer.ending, now) if answer.ending else [])]
 
     def _play_released(self) -> None:
         """What was held is heard from its release on."""
@@ -349,27 +361,27 @@ class Engine:
         elif buffered_sec < 0:
             sequence.playing_since -= buffered_sec
 
-    def _end(self, answer: Answer, now: float) -> list[ReplyEvent]:
-        assert answer.lease is not None
-        assert answer.ending is not None
+    def _end(self, answer: Answer, ending: Ending, now: float) -> list[ReplyEvent]:
         rest = self._runner.flush(answer.sequence)
         self._drop(answer)
-        self._sessions.finish(answer.lease, answer.ending, now)
-        self._held[answer.question.turn.session_id] = answer
+        lease = self._lease(answer)
+        self._sessions.finish(lease, ending, now)
+        if isinstance(lease.key, str):
+            self._held[lease.key] = answer
         return answer.last_events(rest, now)
 
-    def _lease(self, sequence: Sequence) -> Lease:
-        lease = self._answers[sequence.key].lease
-        assert lease is not None
-        return lease
+    def _lease(self, answer: Answer) -> Lease:
+        assert answer.lease is not None, "a reply that takes part in steps has its slot"
+        return answer.lease
 
     def _fail(self, answer: Answer, fault: Fault) -> AntiphonError:
         """Nobody knows what the slot holds now: the session's next turn does not build on it."""
-        assert answer.lease is not None
         self._faults += 1
         self._drop(answer)
-        self._sessions.finish(answer.lease, Ending.FAILED, self._clock())
-        self._sessions.forget(answer.question.turn.session_id)
+        lease = self._lease(answer)
+        self._sessions.finish(lease, Ending.FAILED, self._clock())
+        if isinstance(lease.key, str):
+            self._sessions.forget(lease.key)
         if isinstance(fault.error, AntiphonError):
             return fault.error
         error = BackendError(f"the reply failed: {fault.error}")

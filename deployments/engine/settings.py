@@ -67,7 +67,7 @@ class EngineSettings(BaseModel):
     depthformer_weights: Literal["full", "int8", "int4"] = "full"
     compile: bool = Field(default=False, description="torch.compile: slower to start, faster steps")
     detokenizer: Literal["auto", "lfm", "mimi"] = Field(default="auto", description="auto takes what is in the folder")
-    slots: int = Field(default=16, ge=1, description="sessions whose history stays computed")
+    slots: int = Field(default=64, ge=1, description="sessions whose history stays computed")
     slot_positions: int = Field(
         default=4096, ge=64, description="tokens, frames and pieces of speech that a session may hold"
     )
@@ -79,9 +79,10 @@ class EngineSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check_slots(self) -> Self:
-        if self.slots < self.scheduler.maximum_running:
+        turns = self.scheduler.maximum_running + self.scheduler.maximum_waiting
+        if self.slots < turns:
             raise ValueError(
-                f"expected a slot for each of the {self.scheduler.maximum_running} replies that may run"
-                f" (scheduler.maximum_running), got {self.slots} slots"
+                f"expected a slot for each of the {turns} turns that may run or wait (scheduler.maximum_running and"
+                f" maximum_waiting), got {self.slots} slots"
             )
         return self
