@@ -159,11 +159,6 @@ class _Turn:
     heard: int | None = None  # items, where that was told
 
     @property
-    def is_known(self) -> bool:
-        """Whether the state after it is exactly that of its items."""
-        return self.ending is Ending.COMPLETE or (self.ending is Ending.CUT and bool(self.items))
-
-    @property
     def fed(self) -> int:
         return max(len(self.items) - (self.ending is not Ending.COMPLETE), 0)
 
@@ -344,7 +339,7 @@ class SessionTable:
         session = self._holder(lease)
         assert session.is_running, "a turn ends once"
         lease.turn.ending = ending
-        session.intact = lease.turn.is_known
+        session.intact = ending is not Ending.FAILED
         self._rest(session, now)
 
     def rollback(self, lease: Lease, now: float) -> None:
