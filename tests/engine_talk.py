@@ -10,7 +10,7 @@ from tests.engine_parity import Items, Talk, clip, items_of, running, scheduling
 SMALL: dict[str, Any] = {
     "slots": 2,
     "slot_positions": 256,
-    "maximum_reply_sec": 1.5,
+    "maximum_reply_sec": 1.0,
     "scheduler": scheduling(maximum_running=1, maximum_waiting=1, prefill_chunk=32),
 }
 

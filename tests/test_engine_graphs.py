@@ -22,7 +22,7 @@ from tests.engine_talk import SMALL, conversation
 from tests.tape import TapeRecorder
 from tests.tiny_checkpoint import tiny_checkpoint
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(60)]  # the first to trace reads the tracer in
 
 CPU = torch.device("cpu")
 SPARE = 3
@@ -206,6 +206,7 @@ def test_compiling_is_part_of_capturing(uncompiled: None, counter: Counter) -> N
     graphs = StepGraphs(CPU, compile=True)
     graphs.capture("count", counter.step, *spare_rows())
     counted, _ = graphs.run("count", counter.step, torch.tensor([0, 1]), torch.tensor([5.0, 7.0]))
+    graphs.capture("rare", counter.step, *spare_rows(), worth_compiling=False)
     graphs.run("other", counter.step, torch.tensor([0]), torch.tensor([5.0]))
     assert counted.tolist() == [5, 7]
     assert graphs.statistics().compiled == 1

@@ -133,6 +133,7 @@ class _Step:
     ) -> None:
         self._key = key
         self._inputs = inputs
+        self._expected = shapes(inputs)
         self._recording = recorder.record(lambda: function(*inputs))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Outputs:
@@ -144,10 +145,8 @@ class _Step:
 
     def _check(self, inputs: tuple[Tensor, ...]) -> None:
         """Another shape would be broadcast into place, and nobody would notice."""
-        came = [(tuple(one.shape), one.dtype) for one in inputs]
-        expected = [(tuple(one.shape), one.dtype) for one in self._inputs]
-        if came != expected:
-            raise ValueError(f"step {self._key} was recorded for inputs {expected}; got {came}")
+        if (came := shapes(inputs)) != self._expected:
+            raise ValueError(f"step {self._key} was recorded for inputs {self._expected}; got {came}")
 
 
 class StepGraphs:
@@ -173,14 +172,19 @@ class StepGraphs:
         self._steps: dict[Hashable, _Step] = {}
         self._captured: dict[Hashable, Callable[..., Outputs]] = {}  # what to call where there is no recording
         self._late = 0
+        self._compilations = 0
         self._replays = 0
         self._calls = 0
         self._capture_sec = 0.0
         self._pool_bytes = 0
 
     @torch.inference_mode()
-    def capture(self, key: Hashable, function: Callable[..., Outputs], *examples: Tensor) -> None:
+    def capture(
+        self, key: Hashable, function: Callable[..., Outputs], *examples: Tensor, worth_compiling: bool = True
+    ) -> None:
         """Prepare a step: compile it if that is wished for, and record it where the device can. Once for each key.
+
+        A compilation takes minutes. A step that is rare, or that is busy with large products, is not worth it.
 
         The function is called some times with the examples, so whatever it writes to must be nobody's: the rows among
         the examples are the spare one.
@@ -188,7 +192,7 @@ class StepGraphs:
         if key in self._captured:
             return
         with self._timed(key):
-            step = self._compiled(function) if self._compile else function
+            step = self._compiled(function) if self._compile and worth_compiling else function
             inputs = self._static(examples)
             for _ in range(WARM_UPS):
                 self._rehearse(step, inputs)
@@ -218,7 +222,7 @@ class StepGraphs:
         return GraphStatistics(
             graphs=len(self._steps),
             late=self._late,
-            compiled=len(self._captured) - self._late if self._compile else 0,
+            compiled=self._compilations,
             replays=self._replays,
             calls=self._calls,
             capture_sec=self._capture_sec,
@@ -249,6 +253,7 @@ class StepGraphs:
 
     def _compiled(self, function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         """Compiled for the shapes of one key, apart from what was compiled of the same function for others."""
+        self._compilations += 1
         mode = "max-autotune-no-cudagraphs" if self._device.type == "cuda" else "default"
         put_through: Callable[..., Any] = torch.compile  # whose types do not tell of isolate_recompiles
         compiled: Callable[..., Outputs] = put_through(
@@ -275,3 +280,7 @@ def own[Result: Outputs](outputs: Result) -> Result:
     if isinstance(outputs, Tensor):
         return cast(Result, outputs.clone())
     return cast(Result, tuple(output.clone() for output in outputs))
+
+
+def shapes(tensors: Iterable[Tensor]) -> list[tuple[torch.Size, torch.dtype]]:
+    return [(tensor.shape, tensor.dtype) for tensor in tensors]

@@ -263,7 +263,8 @@ class Runner:
             rows, zeros = self._rows([], count), self._integers([], count)
             embeddings = self._state.inputs.new_zeros(count, longest, hidden)
             step = partial(self._prefill_step, context=context)
-            self._graphs.capture(("prefill", count, longest, context), step, embeddings, rows, zeros, zeros + 1)
+            key = "prefill", count, longest, context
+            self._graphs.capture(key, step, embeddings, rows, zeros, zeros + 1, worth_compiling=False)
 
     # -- its parts -----------------------------------------------------------------------------------------------------
 
