@@ -109,7 +109,7 @@ def _frozen(tensor: Tensor) -> nn.Parameter:
 
 
 def _head(code: Tensors) -> Tensor:
-    """The weights before the logits: those of the embedding where both are the same, kept once."""
+    """The weights before the logits: those of the embedding where both are the same, so that they are kept once."""
     embedding = code["embedding.weight"]
     head = code.get("to_logits.weight", embedding)
     return embedding if torch.equal(head, embedding) else head

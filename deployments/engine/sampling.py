@@ -73,8 +73,9 @@ class Sampler:
         return Drawn(places.clamp_(max=logits.shape[-1] - 1).squeeze(1), whole.squeeze(1))
 
     def _without_the_rest(self, scaled: Tensor) -> Tensor:
-        largest = scaled.topk(min(self._maximum_top_k, scaled.shape[-1]), dim=-1).values
-        least = largest.gather(1, self._kth) + self._unlimited
+        count = min(self._maximum_top_k, scaled.shape[-1])
+        kth = self._kth if count == self._maximum_top_k else self._kth.clamp(max=count - 1)
+        least = scaled.topk(count, dim=-1).values.gather(1, kth) + self._unlimited
         return scaled.masked_fill_(scaled < least, float("-inf"))
 
 
