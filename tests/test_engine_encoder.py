@@ -54,16 +54,24 @@ LENGTHS = [1280, 1281, 1439, 1440, 1441, 16_000, 25_013, 3 * RATE + 7, int(LONGE
 
 def test_each_clip_of_a_batch_is_encoded_as_the_package_encodes_it_alone(encoder: SpeechEncoder) -> None:
     clips = [speech(length, seed=length) for length in reversed(LENGTHS)]
-    for clip, embeddings in zip(clips, encoder.encode(clips), strict=True):
+    for clip, embeddings in zip(clips, encoder._encode_together(clips), strict=True):
         expected = stock_embeddings(*stock(tiny_checkpoint()), clip)
         torch.testing.assert_close(embeddings, expected, atol=5e-6, rtol=0)  # of a standard deviation of 0.7
         assert len(embeddings) == encoder.positions_of(len(clip))
 
 
-def test_a_clip_alone_is_encoded_to_the_bit_as_in_the_package(encoder: SpeechEncoder) -> None:
-    for length in LENGTHS:
-        clip = speech(length)
-        assert torch.equal(encoder.encode([clip])[0], stock_embeddings(*stock(tiny_checkpoint()), clip))
+def test_on_a_cpu_clips_are_encoded_to_the_bit_as_in_the_package(encoder: SpeechEncoder) -> None:
+    clips = [speech(length, seed=length) for length in reversed(LENGTHS)]
+    for clip, embeddings in zip(clips, encoder.encode(clips), strict=True):
+        assert torch.equal(embeddings, stock_embeddings(*stock(tiny_checkpoint()), clip))
+
+
+def test_clips_come_back_in_their_order_however_they_are_grouped() -> None:
+    encoder = new_encoder(tiny_checkpoint())
+    encoder._groups = groups_of_like_length
+    clips = [speech(length, seed=length) for length in (5000, 1500, 20_000, 4000)]
+    for clip, embeddings in zip(clips, encoder.encode(clips), strict=True):
+        torch.testing.assert_close(embeddings, encoder.encode([clip])[0], atol=5e-6, rtol=0)
 
 
 def test_bfloat16_rounds_where_the_package_rounds() -> None:

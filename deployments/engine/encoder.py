@@ -1,7 +1,7 @@
 """Speech to embeddings for the backbone: log-mel features, a Conformer over the whole clip, and an adapter.
 
 The features and the Conformer are the package's own (it is NVIDIA's FastConformer); both look at a clip as a whole, so
-a clip is encoded once it is complete. Clips of different lengths are encoded together, each as if it were alone.
+a clip is encoded once it is complete. On a GPU clips of like lengths are encoded together, each as if it were alone.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class SpeechEncoder:
         self.maximum_samples = round(maximum_sec * self.sample_rate)
         self._device = torch.device(device)
         self._dtype = dtype
+        # a CPU gains next to nothing from a batch, and alone a clip is encoded to the bit as the package does it
+        self._groups = one_by_one if self._device.type == "cpu" else groups_of_like_length
         self._features = features_of(shape.preprocessor).to(self._device)
         conformer, adapter = build_conformer(shape.encoder), build_adapter(shape)
         load(conformer, checkpoint, "conformer.")
@@ -84,7 +86,7 @@ class SpeechEncoder:
         for clip in clips:
             self.check(clip)
         embedded: dict[int, Tensor] = {}
-        for places in groups_of_like_length([len(clip) for clip in clips]):
+        for places in self._groups([len(clip) for clip in clips]):
             group = self._encode_together([clips[place] for place in places])
             embedded.update(zip(places, group, strict=True))
         return [embedded[place] for place in range(len(clips))]
@@ -116,6 +118,10 @@ class SpeechEncoder:
 
     def _on_device(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self._device)
+
+
+def one_by_one(lengths: Sequence[int]) -> list[list[int]]:
+    return [[place] for place in range(len(lengths))]
 
 
 def groups_of_like_length(lengths: Sequence[int]) -> list[list[int]]:
