@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -414,6 +414,22 @@ def test_ten_thousand_turns_with_twelve_speaking() -> None:
     assert quantile((ratio for _, ratio in outcome.first_audio), 0.95) <= 2.0
     assert max(ratio for _, ratio in outcome.first_audio) < 8.0  # nobody starves
     assert outcome.simulation.scheduler.statistics().refused < 0.05 * 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("cost", [SLOW_MACHINE, FAST_MACHINE])
+def test_a_newcomer_among_twelve_who_never_cease(cost: CostModel) -> None:
+    simulation = Simulation(cost=replace(cost, context_sec=0.0))  # or their replies would outgrow the machine
+    speakers = [SimulatedTurn(at=0.5 * index, frames=5000) for index in range(12)]
+    newcomers = [SimulatedTurn(at=10.0 + 3.7 * index, speech_sec=1.0 + index % 6) for index in range(100)]
+    simulation.add(*speakers, *newcomers)
+    simulation.run()
+    outcome = Outcome(simulation)
+    outcome.check_promises()
+    assert all(turn.was_admitted for turn in simulation.turns)
+    assert outcome.underruns == 0
+    assert quantile((ratio for _, ratio in outcome.first_audio), 0.95) <= 2.0
 
 
 @pytest.mark.slow
