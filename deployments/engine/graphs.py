@@ -214,8 +214,10 @@ class StepGraphs:
             self._replays += 1
             return cast(Result, step.run(inputs))
         self._calls += 1
-        if self._recorder is None or key in self._captured:
+        if self._recorder is None:
             return cast(Result, self._captured.get(key, function)(*inputs))
+        if key in self._captured:  # and cannot be recorded
+            return function(*self._static(inputs))
         return self._run_and_record(self._recorder, key, function, self._static(inputs))
 
     def statistics(self) -> GraphStatistics:
@@ -235,10 +237,10 @@ class StepGraphs:
         """Whoever waits for the outputs gets them even when the step cannot be recorded."""
         outputs = own(recorder.rehearse(lambda: function(*inputs)))
         self._captured[key] = function
-        self._late += 1
         try:
             with self._timed(key):
                 self._steps[key] = _Step(key, recorder, function, inputs)
+            self._late += 1
         except RuntimeError:
             logger.warning("step %s cannot be recorded; it is run as it is from now on", key, exc_info=True)
         return outputs
