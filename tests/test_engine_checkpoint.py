@@ -126,6 +126,15 @@ def test_the_size_of_the_codebooks_is_that_of_the_tensors(folder: Path) -> None:
     assert open_checkpoint(folder).controls.end_of_audio == 1024
 
 
+@pytest.mark.weights
+def test_a_released_checkpoint_is_opened() -> None:
+    checkpoint = open_checkpoint(os.environ["ANTIPHON_LFM2_CHECKPOINT"])
+    assert checkpoint.shape.kv_bytes_per_position(itemsize=2) == 12 * 1024
+    assert checkpoint.controls == ControlTokens(end_of_turn=7, audio_start=128, text_end=130, end_of_audio=2048)
+    assert checkpoint.detokenizer_folder or checkpoint.mimi_file
+    assert len(checkpoint.places) == 931
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 

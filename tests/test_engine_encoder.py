@@ -103,6 +103,14 @@ def test_silence_is_encoded_too(encoder: SpeechEncoder) -> None:
     assert encoder.encode([np.zeros(RATE, np.float32)])[0].isfinite().all()
 
 
+@pytest.mark.gpu
+def test_a_gpu_encodes_as_a_cpu_does(encoder: SpeechEncoder) -> None:
+    there = SpeechEncoder(open_checkpoint(tiny_checkpoint()), device="cuda", dtype=torch.float32)
+    clips = [speech(length, seed=length) for length in LENGTHS]
+    for here, embeddings in zip(encoder.encode(clips), there.encode(clips), strict=True):
+        torch.testing.assert_close(embeddings.cpu(), here, atol=2e-2, rtol=0)  # convolutions there round to TF32
+
+
 BROKEN = speech(RATE)
 BROKEN[[5, 7]] = np.nan, np.inf
 
