@@ -54,6 +54,7 @@ def settings(**changes: Any) -> EngineSettings:
     return settings_for(tiny_checkpoint(seed=CHECKPOINT_SEED), maximum_reply_sec=2.2, **changes)
 
 
+END_OF_AUDIO = 2048
 LIMIT = 42  # tokens and frames in 2.2 s
 
 
@@ -89,10 +90,10 @@ async def alone(question: Any) -> Answer:
 
 async def test_what_is_heard_and_read_is_what_was_sampled() -> None:
     async with running() as engine:
-        answer = engine.ask(Talk("heard and read").question(clip(1)))
+        answer = engine.ask(Talk("heard and read").question(clip(2)))
         events = await told(answer)
     items = items_of(answer)
-    frames = [item for item in items if isinstance(item, tuple) and item[0] != 2048]
+    frames = [item for item in items if isinstance(item, tuple) and item[0] != END_OF_AUDIO]
     tokens = [item for item in items if isinstance(item, int)]
 
     def expected() -> tuple[Any, str]:
@@ -164,6 +165,35 @@ async def test_only_what_was_heard_of_an_interrupted_reply_is_remembered() -> No
         return chat.ask(clip(6), limit=LIMIT)
 
     assert items_of(second) == await asyncio.to_thread(expected)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9])
+async def test_what_was_heard_can_be_told_to_the_frame_when_all_was_made_long_ago(frames: int) -> None:
+    talk = Talk(f"heard {frames}")
+    async with running() as engine:
+        first = engine.ask(talk.question(clip(0)))
+        await told(first)
+        first.close(heard_sec=frames * 0.08)
+        kept = index_of_frame(items_of(first), frames)
+        assert first.lease is not None
+        talk.history = [Message("user", "..."), Message("assistant", first.lease.turn.text_of(kept).rstrip())]
+        second = engine.ask(talk.question(clip(6)))
+        await told(second)
+        assert second.lease is not None
+        assert second.lease.truncated
+
+    def expected() -> Items:
+        chat = StockChat(stock(tiny_checkpoint(seed=CHECKPOINT_SEED)))
+        chat.ask(clip(0), limit=kept)
+        return chat.ask(clip(6), limit=LIMIT)
+
+    assert items_of(second) == await asyncio.to_thread(expected)
+
+
+def index_of_frame(items: Items, frames: int) -> int:
+    """How many items there are up to the last of so many frames that can be heard."""
+    sounding = [index for index, item in enumerate(items, 1) if isinstance(item, tuple) and item[0] != END_OF_AUDIO]
+    return sounding[frames - 1]
 
 
 async def test_a_session_that_lost_its_slot_is_rebuilt_from_the_words_of_its_history() -> None:

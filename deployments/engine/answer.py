@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from deployments.engine.alternation import Alternation
-from deployments.engine.prompt import Dialogue, Item, Mode
+from deployments.engine.prompt import Dialogue, Mode
 from deployments.engine.reply_stream import ReplyStream
 from deployments.engine.sequence import Modality, Sequence
 from deployments.engine.sessions import Ending, Lease
@@ -80,6 +78,7 @@ class Answer:
     lease: Lease | None = None
     ending: Ending | None = None
     closed: bool = False
+    heard_sec: float | None = None
 
     async def events(self) -> AsyncGenerator[ReplyEvent]:
         """The events of the reply as they are made, up to `ReplyEnd`.
@@ -95,8 +94,15 @@ class Answer:
         self.sequence.released = True
         self.changed(self)
 
-    def close(self) -> None:
-        """Nobody wants the rest. Its place is free within one step; calling it again does nothing."""
+    def close(self, *, heard_sec: float | None = None) -> None:
+        """Nobody wants the rest. Its place is free at once; calling it again does nothing.
+
+        Args:
+            heard_sec: how much of the sound of a released reply was heard, where that is known. What came after it is
+                taken out of the session's memory, to the frame; otherwise the words of the next turn's history say
+                what was heard. May be told when the reply was made long ago and is still being played.
+        """
+        self.heard_sec = heard_sec
         self.closed = True
         self.changed(self)
 
@@ -116,7 +122,7 @@ class Answer:
     def take_frame(self, codes: tuple[int, ...], samples: Samples | None, now: float) -> list[ReplyEvent]:
         """The same with a frame; the one that ends the sound has no ``samples`` [n] at 24 kHz."""
         self.alternation.take_frame(codes)
-        self._keep(np.array(codes, np.int64))
+        self._keep(codes, is_silent=samples is None)
         if samples is None:
             return []
         self.marks.first_audio = self.marks.first_audio or now
@@ -127,6 +133,8 @@ class Answer:
         """What is left to say when the reply has ended; ``rest`` is the end of its sound."""
         self.marks.ended = now
         words = self.text.flush()
+        if self.lease is not None:
+            self.lease.said(words)
         last: list[ReplyEvent] = [TextDelta(words)] if words else []
         if len(rest):
             last.append(AudioChunk(rest, REPLY_SAMPLE_RATE))
@@ -137,9 +145,9 @@ class Answer:
     def _is_over_without_sound(self) -> bool:
         return self.dialogue.mode is Mode.TEXT and self.alternation.modality is Modality.AUDIO
 
-    def _keep(self, item: Item, words: str = "") -> None:
+    def _keep(self, item: int | tuple[int, ...], words: str = "", *, is_silent: bool = False) -> None:
         assert self.lease is not None
-        self.lease.emitted(item, words)
+        self.lease.emitted(item, words, is_silent=is_silent)
         self.sequence.steps += 1
         self.sequence.modality = self.alternation.modality
         if self.sequence.steps >= self.sequence.maximum_steps:

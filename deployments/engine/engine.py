@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Engine:
         self._keys = itertools.count()
         self._changed = threading.Condition()
         self._arrivals: list[Answer] = []
+        self._closed: list[Answer] = []
         self._answers: dict[int, Answer] = {}  # by the keys of their sequences; of the thread
         self._held: dict[str, Answer] = {}  # ended and not released: it may still be taken back
         self._stirred = False  # somebody asked, released or closed since the thread last rested
@@ -153,6 +155,7 @@ class Engine:
         with self._changed:
             if answer.closed:
                 self._scheduler.remove(answer.sequence)
+                self._closed.append(answer)
             self._stir()
 
     def _stir(self) -> None:
@@ -206,8 +209,8 @@ class Engine:
 
     def step(self) -> bool:
         """Schedule, run, account. False where there was nothing to do."""
-        self._open_arrivals()
         self._close_unwanted()
+        self._open_arrivals()
         self._play_released()
         with self._changed:
             if self._arrivals:  # since they were opened: the scheduler knows them, and they have no slot yet
@@ -248,7 +251,8 @@ class Engine:
             arrivals, self._arrivals = self._arrivals, []
         for answer in arrivals:
             try:
-                self._open(answer)
+                if not answer.closed:
+                    self._open(answer)
             except AntiphonError as error:
                 self._drop(answer)
                 self._tell({answer.stream: [error]})
@@ -279,10 +283,18 @@ class Engine:
             self._sessions.rollback(self._lease(held), self._clock())
 
     def _close_unwanted(self) -> None:
-        for answer in [one for one in self._answers.values() if one.closed]:
-            self._close(answer)
+        with self._changed:
+            closed, self._closed = self._closed, []
+        for answer in closed:
+            if answer.sequence.key in self._answers:
+                self._close(answer)
+            self._remember_heard(answer)
         for session_id in [key for key, held in self._held.items() if held.closed or held.sequence.released]:
             self._settle_held(session_id)
+
+    def _remember_heard(self, answer: Answer) -> None:
+        if answer.lease is not None and answer.heard_sec is not None and answer.sequence.released:
+            self._sessions.heard(answer.lease, math.floor(answer.heard_sec / self._pace.frame_sec + 1e-6))
 
     def _close(self, answer: Answer, error: AntiphonError | None = None) -> None:
         """End a reply between two steps: nobody waits for it any more, or ``error`` is told to who does."""
@@ -336,7 +348,6 @@ class Engine:
         self._tell(news)
 
     def _take(self, answer: Answer, sampled: Sampled, now: float) -> list[ReplyEvent | AntiphonError]:
-        buffered_sec = answer.sequence.buffered_sec(now, self._pace.frame_sec)
         if sampled.token is not None:
             self._tokens += 1
             events = answer.take_token(sampled.token, now)
@@ -344,22 +355,14 @@ class Engine:
             assert sampled.codes is not None
             events = answer.take_frame(sampled.codes, sampled.samples, now)
             self._frames += sampled.samples is not None
-            self._play(answer.sequence, buffered_sec, now)
         return [*events, *(self._end(answer, answer.ending, now) if answer.ending else [])]
 
     def _play_released(self) -> None:
-        """What was held is heard from its release on."""
+        """A reply is heard from its first sound on, and one that was held from its release on."""
         for answer in self._answers.values():
             sequence = answer.sequence
             if sequence.released and sequence.frames and sequence.playing_since is None:
                 sequence.playing_since = self._clock()
-
-    def _play(self, sequence: Sequence, buffered_sec: float, now: float) -> None:
-        """The caller hears the reply from its first sound on; if the sound ran out before this frame, they waited."""
-        if sequence.playing_since is None:
-            sequence.playing_since = now if sequence.released and sequence.frames else None
-        elif buffered_sec < 0:
-            sequence.playing_since -= buffered_sec
 
     def _end(self, answer: Answer, ending: Ending, now: float) -> list[ReplyEvent]:
         rest = self._runner.flush(answer.sequence)

@@ -155,6 +155,7 @@ class _Turn:
     items: list[Item] = field(default_factory=list)
     text: str = ""
     ends: list[int] = field(default_factory=list)  # of the text, after each item
+    sounding: list[int] = field(default_factory=list)  # how many items there were after each frame that can be heard
     ending: Ending | None = None  # while it runs
     heard: int | None = None  # items, where that was told
 
@@ -229,15 +230,20 @@ class Lease:
         self.turn = turn
         self._end_of_turn = end_of_turn
 
-    def emitted(self, item: int | Sequence[int] | NDArray[np.int64], text: str = "") -> None:
+    def emitted(
+        self, item: int | Sequence[int] | NDArray[np.int64], text: str = "", *, is_silent: bool = False
+    ) -> None:
         """Take the next item of the reply, a token or the codes of a frame, and the words that it adds to the text.
 
-        The token that ends a turn is no item: it is part of what is put behind every reply.
+        The token that ends a turn is no item: it is part of what is put behind every reply. A frame that only ends the
+        sound ``is_silent``.
         """
         if isinstance(item, int) and item == self._end_of_turn:
             return
         self.turn.items.append(item if isinstance(item, int) else np.array(item, dtype=np.int64))
         self.turn.ends.append(0)
+        if not (isinstance(item, int) or is_silent):
+            self.turn.sounding.append(len(self.turn.items))
         self.said(text)
 
     def said(self, text: str) -> None:
@@ -369,7 +375,7 @@ class SessionTable:
         Without this, the words of the edge's history say what was heard.
         """
         assert lease.turn.ending is not None, "what was heard is known when a reply has ended"
-        made = [index for index, item in enumerate(lease.turn.items, 1) if not isinstance(item, int)]
+        made = lease.turn.sounding
         if frames < len(made):
             lease.turn.heard = made[frames - 1] if frames > 0 else 0
 
