@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ ORDER = (
     "node",
     "browser",
 )  # from quick to slow; tests without a marker come before them all
+ENGINE_MARK = re.compile(r"^pytestmark = .*pytest\.mark\.engine", re.MULTILINE)  # of a whole module
 ENGINE_SEC = 90.0  # a test's limit where it may be the first to import PyTorch and all that comes with it
 CLEAN_UP_SEC = 5.0  # how long threads and sockets may take to go after the test that used them
 
@@ -132,6 +134,13 @@ def edge_process() -> Iterator[EdgeProcess]:
 
 
 # -- what runs, and in which order -----------------------------------------------------------------------------------
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where tests of the engine are not wanted, do not even import them: PyTorch takes seconds."""
+    if "not engine" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return True if ENGINE_MARK.search(collection_path.read_text()) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -104,7 +104,7 @@ async def test_what_is_heard_and_read_is_what_was_sampled() -> None:
     sound, (whole, text) = sound_of(events), await asyncio.to_thread(expected)
     assert sound.shape == whole.shape
     assert np.abs(sound - whole).max() < 1e-5
-    assert text_of(events) == text
+    assert text_of(events) == text.rstrip("\N{REPLACEMENT CHARACTER}")  # half a character at the end is none
     assert isinstance(events[-1], ReplyEnd)
     assert list(events[-1].timings_ms) == ["queue", "prefill", "first_text", "first_audio", "rest", "encode"]
     assert events[-1].output_tokens == len(items)
