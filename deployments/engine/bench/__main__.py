@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,24 +24,50 @@ DTYPES = ("float32", "bfloat16")
 ROUNDS, QUICK_ROUNDS, LEAST_ROUNDS = 8, 3, 2
 IDLE_TURNS, QUICK_NEWCOMERS, NEWCOMER_GAP_SEC = 30, 8, 0.5
 QUICK_TURNS = 100
+FILE_COLUMNS = 120  # where the output goes to no terminal
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+HELP = """
+Measure the engine beside the model's own generator, with random weights: no download, no account.
+
+Both sides get the same turns: a caller's speech, then a reply of 6 tokens, 12 frames of sound, and so on. \
+[bold]stock[/] is liquid_audio's generator, which serves one caller after another; [bold]engine[/] serves B callers in \
+one batch. They take turns, so that whatever else the machine does meets both. An option that takes several values is \
+repeated: -p mid -p half.
+
+[bold]Sizes.[/] [bold]tiny[/] is for tests; [bold]deep[/] has the released number of layers and hardly any width: it \
+shows what it costs to launch operations; [bold]mid[/] has 74 million weights, [bold]half[/] 0.4 billion, \
+[bold]large[/] 0.9; [bold]full[/] is the released shape with 1.5. One that memory does not suffice for is skipped.
+
+[bold]Words.[/] TTFT and TTFA run from the request to the first token and to the samples of the first frame. The gain \
+is per session, over a whole cycle of tokens and frames: 8× means that a reply takes an eighth of stock's time. It is \
+given for tokens and codes alone, and with the making of sound. A real-time factor below 1 keeps up with the playing. \
+The floor of a step is the time in which this device reads the step's weights once.
+
+[bold]The whole engine[/], of the first size and dtype that is given, else tiny in float32, is measured by \
+[bold]--load[/] and by [bold]--memory[/]. For the first choose a size whose steps keep up with the speaking.
+
+Leave the machine alone meanwhile. Ctrl-C ends it and shows the models that are done with.
+"""
+
+
+@app.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 def main(
     *,
     presets: Annotated[
-        list[str] | None, typer.Option("--preset", "-p", help="Size of the model. [dim]tiny, deep and mid[/]")
+        list[str] | None, typer.Option("--preset", "-p", help="Size of the model.", show_default=", ".join(PRESETS))
     ] = None,
     dtypes: Annotated[
-        list[str] | None, typer.Option("--dtype", help="float32 or bfloat16. [dim]float32 and bfloat16[/]")
+        list[str] | None, typer.Option("--dtype", help="What it computes in.", show_default=", ".join(DTYPES))
     ] = None,
     batches: Annotated[
-        list[int] | None, typer.Option("--batch", "-b", min=1, help="Callers at once. [dim]1, 4, 8 and 16[/]")
+        list[int] | None,
+        typer.Option("--batch", "-b", min=1, help="Callers at once.", show_default=", ".join(map(str, BATCHES))),
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help=f"Turns of each side. [dim]{ROUNDS}[/]")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Turns of each side.", show_default=str(ROUNDS))] = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="For each model and dtype; no further round begins after that.")
     ] = 90,
@@ -61,22 +88,7 @@ def main(
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write all figures into this file.")] = None,
     plots: Annotated[Path | None, typer.Option(file_okay=False, help="Draw pictures (PNG) into this folder.")] = None,
 ) -> None:
-    """Measure the engine beside the model's own generator, with random weights: no download, no account.
-
-    Both sides get the same turns: a caller's speech, then a reply of 6 tokens, 12 frames of sound, and so on.
-    [bold]stock[/] is liquid_audio's generator, which serves one caller after another; [bold]engine[/] serves B
-    callers in one batch. They take turns, so that whatever else the machine does meets both. An option that takes
-    several values is repeated: -p mid -p half.
-
-    [bold]Sizes.[/] [bold]tiny[/] is for tests; [bold]deep[/] has the released number of layers and hardly any width: it
-    shows what it costs to launch operations; [bold]mid[/] has 74 million weights, [bold]half[/] 0.4 billion,
-    [bold]large[/] 0.9; [bold]full[/] is the released shape with 1.5. One that memory does not suffice for is skipped.
-
-    [bold]Words.[/] TTFT and TTFA run from the request to the first token and to the samples of the first frame. The
-    gain is per session, over a whole cycle of tokens and frames: 8× means that a reply takes an eighth of stock's time.
-    It is given for tokens and codes alone, and with the making of sound. A real-time factor below 1 keeps up with the
-    playing. The floor of a step is the time in which this device reads the step's weights once.
-    """
+    """Measure what the options say."""
     if load and memory:
         raise typer.BadParameter("--load and --memory are two measurements; ask for one of them")
     with plain_errors(), quiet():
@@ -84,7 +96,8 @@ def main(
         from deployments.engine.bench.compare import Scope
         from deployments.engine.bench.load import Crowd
 
-        console, files = Console(), terminal.Files(json=json, plots=plots)
+        console = Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
+        files = terminal.Files(json=json, plots=plots)
         files.check()
         place = choose_device(device, threads)
         sizes, numbers = known_presets(presets or ()), known_dtypes(dtypes or DTYPES)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from rich.table import Table
@@ -149,15 +149,16 @@ def _report(
 
 
 def load_table(report: LoadReport) -> Table:
-    ratio = "" if report.ratio is None else f", {report.ratio:.2f} × idle at p95"
-    title = f"A newcomer's wait for the first sound, ms, beside {report.speaking} who are spoken to{ratio}"
-    gaps = f"gaps heard by these: {report.gaps}, the longest {report.longest_gap_ms:.0f} ms"
-    caption = (
-        f"{gaps}; newcomers refused: {report.refused} of {report.newcomers}; rows per step: {report.mean_batch:.1f}"
-    )
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    for heading in ("", "p50", "p95", "p99"):
-        table.add_column(heading, justify="right")
+    table = Table(title="first sound, ms", title_justify="left")
+    for heading in ("engine", "p50", "p95", "p99"):
+        table.add_column(heading, justify="right", min_width=8)
     for name, waits in (("idle", report.idle_first_audio_ms), ("loaded", report.loaded_first_audio_ms)):
         table.add_row(name, *(f"{value:.1f}" for value in waits or ()))
     return table
+
+
+def load_lines(report: LoadReport) -> Iterator[str]:
+    if report.ratio is not None:
+        yield f"loaded beside idle, at p95: {report.ratio:.2f} ×"
+    yield f"newcomers: {report.newcomers}, of whom refused: {report.refused}; rows per step: {report.mean_batch:.1f}"
+    yield f"{report.speaking} were spoken to meanwhile: {report.gaps} gaps, the longest {report.longest_gap_ms:.0f} ms"

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deployments.engine.bench.compare import Listener, Scope, compare
 from deployments.engine.bench.conditions import Conditions, conditions
 from deployments.engine.bench.endurance import BLOCK, measure_endurance
-from deployments.engine.bench.load import Crowd, load_table, measure_load
+from deployments.engine.bench.load import Crowd, load_lines, load_table, measure_load
 from deployments.engine.bench.material import checkpoint
 from deployments.engine.bench.ours import DTYPE_NAMES, engine_settings
 from deployments.engine.bench.plots import write_plots
@@ -65,14 +65,14 @@ class Target:
 
 @contextmanager
 def progress(total: int, console: Console) -> Iterator[Listener]:
-    """A bar for as long as it takes."""
+    """A bar for as long as it takes. It is drawn anew only between turns, for it would take time from the others."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
         yield Listener(
-            tell=lambda text: bar.update(task, description=text),
+            tell=lambda text: bar.update(task, description=text, refresh=True),
             say=bar.console.print,
-            advance=lambda count: bar.advance(task, count),
+            advance=lambda count: bar.update(task, advance=count, refresh=True),
         )
 
 
@@ -128,7 +128,7 @@ def show_load(target: Target, crowd: Crowd, files: Files, console: Console) -> N
     console.print(f"{target}; {machine}")
     with progress(crowd.idle_turns + crowd.newcomers, console) as listener, whole_engine(target, listener) as engine:
         report = asyncio.run(measure_load(engine, crowd, lambda: listener.advance(1)))
-    console.print(load_table(report))
+    console.print(load_table(report), *load_lines(report), sep="\n")
     _finish(console, files.write_json(machine, {"load": report.as_json()}))
 
 
