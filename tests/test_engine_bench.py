@@ -19,6 +19,7 @@ from deployments.engine.bench.endurance import measure_endurance
 from deployments.engine.bench.load import Crowd, load_table, measure_load
 from deployments.engine.bench.material import NO_CONTROLS, speech
 from deployments.engine.bench.measure import Rhythm, alternate, count_operations, measure_turn
+from deployments.engine.bench.memory_peak import tensor_bytes
 from deployments.engine.bench.operations import OperationCounter
 from deployments.engine.bench.ours import OurModel, engine_settings, load_ours
 from deployments.engine.bench.quantiles import quantiles
@@ -88,6 +89,14 @@ def test_the_count_is_the_same_in_every_mode_of_autograd() -> None:
             layer(value)
         counts.add(counter.launched)
     assert len(counts) == 1
+
+
+def test_memory_of_tensors_is_counted_once_whatever_looks_at_it() -> None:
+    before = tensor_bytes()
+    weights = torch.zeros(1000, 1000)
+    views = [weights[row] for row in range(10)]
+    assert tensor_bytes() - before == 4_000_000
+    assert len(views) == 10
 
 
 # -- the two sides ---------------------------------------------------------------------------------------------------

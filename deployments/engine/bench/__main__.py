@@ -45,7 +45,8 @@ shows what it costs to launch operations; [bold]mid[/] has 74 million weights, [
 [bold]Words.[/] TTFT and TTFA run from the request to the first token and to the samples of the first frame. The gain \
 is per session, over a whole cycle of tokens and frames: 8× means that a reply takes an eighth of stock's time. It is \
 given for tokens and codes alone, and with the making of sound. A real-time factor below 1 keeps up with the playing. \
-The floor of a step is the time in which this device reads the step's weights once.
+The floor of a step is the time in which this device reads the step's weights once. On a GPU the engine's sound is a \
+part of a recorded step, and not told apart.
 
 [bold]The whole engine[/], of the first size and dtype that is given, else tiny in float32, is measured by \
 [bold]--load[/] and by [bold]--memory[/]. For the first choose a size whose steps keep up with the speaking.

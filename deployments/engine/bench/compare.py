@@ -11,7 +11,7 @@ import torch
 from deployments.engine.bench.bandwidth import floor_bytes, floor_sec
 from deployments.engine.bench.material import checkpoint, speech
 from deployments.engine.bench.measure import Rhythm, TurnTimes, alternate, count_operations
-from deployments.engine.bench.memory_peak import used_bytes
+from deployments.engine.bench.memory_peak import tensor_bytes
 from deployments.engine.bench.ours import DTYPE_NAMES, load_ours
 from deployments.engine.bench.report import Cell, Measured, Model, summarise
 from deployments.engine.bench.side import Side
@@ -109,9 +109,9 @@ def _compare_sides(scope: Scope, subject: Subject, gigabytes_per_sec: float, lis
 
 
 def _loaded[T](load: Callable[[], T]) -> tuple[T, int]:
-    """What ``load`` gives, and how many bytes of memory it took."""
-    before = used_bytes()
-    return load(), used_bytes() - before
+    """What ``load`` gives, and how many bytes of tensors that is."""
+    before = tensor_bytes()
+    return load(), tensor_bytes() - before
 
 
 def _take_turns(scope: Scope, sides: Sequence[Side], listener: Listener) -> list[list[TurnTimes]]:

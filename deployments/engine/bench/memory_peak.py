@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -54,6 +55,21 @@ def used_bytes() -> int:
 def resident_bytes() -> int:
     """Memory of this process that is in use now; where the system does not tell, the most that was."""
     return _resident("VmRSS")
+
+
+def tensor_bytes() -> int:
+    """Of all tensors that are alive, wherever they lie; what shares its storage counts once."""
+    gc.collect()
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and one.device.type != "meta"]
+    return sum(dict(map(_storage, tensors)).values())
+
+
+def _storage(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where its numbers are, and how many bytes they take. A layout of its own keeps the first to itself."""
+    if tensor.layout is not torch.strided:
+        return id(tensor), tensor.numel() * tensor.element_size()
+    storage = tensor.untyped_storage()
+    return storage.data_ptr(), storage.nbytes()
 
 
 def available_bytes() -> int | None:

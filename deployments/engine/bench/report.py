@@ -45,7 +45,7 @@ class Cell:
     sound_operations: int
     text_syncs: int
     audio_syncs: int
-    loaded_mebibytes: int  # by loading this side: weights, and the engine's slots for the largest batch
+    loaded_mebibytes: int  # weights of this side, and the engine's slots for the largest batch
     working_mebibytes: int  # more than that, at most, while its turns ran
     text_floor_ms: float  # reading the weights takes so long
     codes_floor_ms: float
