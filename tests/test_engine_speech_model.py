@@ -56,12 +56,13 @@ def said(model: SpeechModel, replies: list[Reply], slots: int) -> list[list[Item
 # -- exactness -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(("seed", "runs"), [(0, (6, 12)), (1, (6, 9)), (2, (6, 12))])
-def test_every_token_is_that_of_the_released_generators(seed: int, runs: tuple[int, int]) -> None:
-    """Eight replies of both kinds on three slots, some of which come later than others, and take over used slots."""
+def test_every_token_is_that_of_the_released_generators(seed: int, runs: tuple[int, int], packed: bool) -> None:
+    """Six replies of both kinds on three slots, some of which come later than others, and take over used slots."""
     folder = tiny_checkpoint(seed=seed, text_run=runs[0], audio_run=runs[1])
-    replies = [reply(10 * seed + n, sequential=n % 3 == 2, joins=3 * n // 2, limit=50) for n in range(8)]
-    together = said(tiny_model(folder), replies, slots=3)
+    replies = [reply(10 * seed + n, sequential=n % 3 == 2, joins=3 * n // 2, limit=50) for n in range(6)]
+    together = said(tiny_model(folder, packed=packed), replies, slots=3)
     for one, items in zip(replies, together, strict=True):
         assert items == one.of_stock(stock_model(folder))
     assert any(isinstance(item, int) for items in together for item in items)

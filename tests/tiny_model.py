@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deployments.engine.alternation import Alternation, ControlTokens, Interleaved, Sequential
 from deployments.engine.checkpoint import open_checkpoint
 from deployments.engine.noise import uniforms
+from deployments.engine.packing import pack
 from deployments.engine.sampling import Choice
 from deployments.engine.sequence import Modality
 from deployments.engine.speech_model import SpeechModel, load_speech_model
@@ -27,9 +28,12 @@ CODEBOOKS = 8
 
 
 @functools.cache
-def tiny_model(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> SpeechModel:
+def tiny_model(folder: Path | None = None, dtype: torch.dtype = torch.float32, packed: bool = False) -> SpeechModel:
     """Shared: restore what you change of it."""
-    return load_speech_model(open_checkpoint(folder or tiny_checkpoint()), device="cpu", dtype=dtype)
+    model = load_speech_model(open_checkpoint(folder or tiny_checkpoint()), device="cpu", dtype=dtype)
+    if packed:
+        pack(model)
+    return model
 
 
 def stock_model(folder: Path | None = None) -> Any:

@@ -13,6 +13,7 @@ from deployments.engine.detokenizer import Detokenizer, load_detokenizer
 from deployments.engine.encoder import SpeechEncoder
 from deployments.engine.engine import Engine
 from deployments.engine.graphs import StepGraphs
+from deployments.engine.packing import pack
 from deployments.engine.prompt import Prompter
 from deployments.engine.quantisation import quantise
 from deployments.engine.runner import Runner
@@ -81,6 +82,8 @@ def load_runner(
     logger.info("loading %s on %s as %s", checkpoint.folder.name, device, dtype)
     model = load_speech_model(checkpoint, device=device, dtype=dtype)
     quantise(model, backbone=settings.backbone_weights, depthformer=settings.depthformer_weights)
+    if not settings.compile:
+        pack(model)
     return Runner(
         model=model,
         encoder=SpeechEncoder(checkpoint, device=device, dtype=dtype, maximum_sec=settings.maximum_speech_sec),

@@ -14,7 +14,7 @@ from deployments.engine import speech_state
 from deployments.engine.backbone import Backbone
 from deployments.engine.checkpoint import Checkpoint
 from deployments.engine.depthformer import Depthformer
-from deployments.engine.layers import Tensors
+from deployments.engine.layers import Projection, Tensors
 from deployments.engine.sampling import Choice, Sampler, where_finite
 from deployments.engine.shape import ModelShape
 from deployments.engine.speech_state import SpeechState
@@ -43,6 +43,7 @@ class SpeechModel(nn.Module):
         self.backbone = backbone
         self.depthformer = depthformer
         self.text_embeddings = nn.Parameter(text_embeddings, requires_grad=False)
+        self.text_logits = Projection(text_embeddings)
         self.audio_embeddings = nn.Parameter(audio_embeddings, requires_grad=False)
         codes = len(audio_embeddings) // shape.codebooks
         first_codes = torch.arange(shape.codebooks, device=audio_embeddings.device) * codes
@@ -87,7 +88,7 @@ class SpeechModel(nn.Module):
 
     def sample_text(self, state: SpeechState, hidden: Tensor, rows: Tensor, choice: Choice) -> Tensor:
         """The next token of each row, int64 [B]; -1 where the logits are not finite. It becomes its next input."""
-        drawn = Sampler(choice).draw(functional.linear(hidden, self.text_embeddings))
+        drawn = Sampler(choice).draw(self.text_logits(hidden))
         tokens = where_finite(drawn.tokens, drawn.witness)
         state.inputs.index_copy_(0, rows, self.embed_text(drawn.tokens))
         return tokens
