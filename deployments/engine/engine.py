@@ -209,8 +209,9 @@ class Engine:
 
     def step(self) -> bool:
         """Schedule, run, account. False where there was nothing to do."""
+        arrivals = self._take_arrivals()  # first: they count on the slots of all who closed before they asked
         self._close_unwanted()
-        self._open_arrivals()
+        self._open_all(arrivals)
         self._play_released()
         with self._changed:
             if self._arrivals:  # since they were opened: the scheduler knows them, and they have no slot yet
@@ -246,9 +247,12 @@ class Engine:
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
-    def _open_arrivals(self) -> None:
+    def _take_arrivals(self) -> list[Answer]:
         with self._changed:
             arrivals, self._arrivals = self._arrivals, []
+        return arrivals
+
+    def _open_all(self, arrivals: list[Answer]) -> None:
         for answer in arrivals:
             try:
                 if not answer.closed:
