@@ -68,6 +68,22 @@ async def test_a_pause_asks_for_a_reply_that_the_next_one_takes_back() -> None:
     assert np.allclose(sound_of(straight), sound_of(events), atol=1e-5)
 
 
+async def test_a_reply_that_was_made_but_not_read_to_its_end_is_taken_back() -> None:
+    async with exchange("not read") as turn:
+        for chunk in chunks(0):
+            turn.feed(chunk)
+        early = turn.reply()
+        await anext(early)
+        answer = turn._answer
+        assert answer is not None
+        while answer.ending is None:
+            await asyncio.sleep(0.001)
+        await early.aclose()
+        turn.commit()
+        assert answer.closed
+        assert not answer.sequence.released
+
+
 async def test_speech_at_another_rate_and_nothing_at_all_are_refused() -> None:
     async with exchange("refused") as turn:
         with pytest.raises(InvalidRequest, match="16000 Hz, came at 24000 Hz"):

@@ -272,6 +272,51 @@ async def outcome(answer: Answer) -> Sequence[ReplyEvent] | BackendError:
         return error
 
 
+async def test_whoever_waits_for_a_reply_is_told_of_its_close_even_before_it_is_begun() -> None:
+    async with running() as engine:
+        with engine._changed:  # the thread does not get to it in between
+            answer = engine.ask(Talk("never begun").question(clip(0)))
+            answer.close()
+            answer.release()
+        assert "closed" in str(await outcome(answer))
+        assert not answer.sequence.released
+
+
+async def test_a_reply_that_was_overtaken_may_be_released_and_closed_as_if_it_had_not() -> None:
+    talk = Talk("overtaken")
+    async with running() as engine:
+        first = engine.ask(talk.question(clip(0)))
+        await steps(first, 2)
+        second = engine.ask(talk.question(clip(1)))
+        events = await told(second)
+        first.release()
+        first.close(heard_sec=0.08)
+        talk.remember("...", events)
+        third = engine.ask(talk.question(clip(2)))
+        await told(third)
+    assert [items_of(second), items_of(third)] == await of_stock(clip(1), clip(2))
+
+
+@pytest.mark.parametrize("moment", ["reset", "flush"])
+async def test_a_reply_that_fails_between_two_steps_fails_alone(moment: str) -> None:
+    """No memory where its slot is prepared, or where the end of its sound is fetched."""
+
+    def failing(*_: object) -> None:
+        raise torch.OutOfMemoryError("the device is out of memory")
+
+    talk = Talk(f"between steps: {moment}")
+    async with running() as engine:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine._runner._detokenizer, moment, failing)
+            answer = engine.ask(talk.question(clip(0)))
+            answer.release()
+            assert "out of memory" in str(await outcome(answer))
+        again = engine.ask(talk.question(clip(0)))
+        await told(again)
+        assert engine.statistics().sessions.running == 0
+    assert [items_of(again)] == await of_stock(clip(0))
+
+
 @contextmanager
 def failing_for(runner: Runner, *, short_of_memory: int, not_finite: int) -> Iterator[None]:
     """The device has no memory for steps with one slot, and another slot's state is no numbers."""

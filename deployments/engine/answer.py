@@ -90,9 +90,13 @@ class Answer:
             yield event
 
     def release(self) -> None:
-        """The turn is over: what was held is heard from now on, and what is made from now on at once."""
-        self.sequence.released = True
-        self.changed(self)
+        """The turn is over: what was held is heard from now on, and what is made from now on at once.
+
+        A reply that was closed before stays as if it had never been.
+        """
+        if not self.closed:
+            self.sequence.released = True
+            self.changed(self)
 
     def close(self, *, heard_sec: float | None = None) -> None:
         """Nobody wants the rest. Its place is free at once; calling it again does nothing.

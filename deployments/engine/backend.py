@@ -11,7 +11,7 @@ import numpy as np
 from deployments.engine.answer import Answer, Question
 from deployments.engine.engine import Engine
 from routing.errors import InvalidRequest
-from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Exchange, Heard, ReplyEvent, Samples, Turn
+from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Exchange, Heard, ReplyEnd, ReplyEvent, Samples, Turn
 
 
 class EngineBackend:
@@ -60,11 +60,13 @@ class EngineExchange:
         answer = self._answer = self._engine.ask(self._question())
         if self._committed:
             answer.release()
+        was_told = False
         try:
             async for event in answer.events():
+                was_told = isinstance(event, ReplyEnd)
                 yield event
         finally:
-            if answer.ending is None:
+            if not was_told:
                 answer.close()
 
     def commit(self) -> None:

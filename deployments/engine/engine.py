@@ -13,10 +13,10 @@ from time import monotonic
 
 from deployments.engine.alternation import Alternation, ControlTokens, Interleaved, Sequential
 from deployments.engine.answer import Answer, Marks, Question
-from deployments.engine.outcome import Fault, Sampled, StepOutcome
+from deployments.engine.outcome import Sampled, StepOutcome
 from deployments.engine.prompt import Mode, dialogue_of
 from deployments.engine.reply_stream import ReplyStream
-from deployments.engine.runner import Runner, RunnerStatistics
+from deployments.engine.runner import FAILURES, Runner, RunnerStatistics
 from deployments.engine.scheduler import Scheduler, SchedulerStatistics
 from deployments.engine.sequence import Pace, Sequence, StepPlan
 from deployments.engine.sessions import Ending, Lease, SessionStatistics, SessionTable
@@ -119,6 +119,7 @@ class Engine:
             self._runner.encoder.check(question.speech)
         answer = self._answer(question)
         with self._changed:
+            self.check_health()  # once more: a thread that has failed since would never tell this one
             self._scheduler.admit(answer.sequence, self._clock())
             self._arrivals.append(answer)
             self._stir()
@@ -254,12 +255,13 @@ class Engine:
 
     def _open_all(self, arrivals: list[Answer]) -> None:
         for answer in arrivals:
+            if answer.closed:
+                self._close(answer)
+                continue
             try:
-                if not answer.closed:
-                    self._open(answer)
-            except AntiphonError as error:
-                self._drop(answer)
-                self._tell({answer.stream: [error]})
+                self._open(answer)
+            except (AntiphonError, *FAILURES) as error:
+                self._tell({answer.stream: [self._fail(answer, error)]})
 
     def _open(self, answer: Answer) -> None:
         """Give the reply its slot. A turn of the same session that still runs has been overtaken by this one."""
@@ -292,13 +294,10 @@ class Engine:
         for answer in closed:
             if answer.sequence.key in self._answers:
                 self._close(answer)
-            self._remember_heard(answer)
+            if answer.heard_sec is not None and answer.lease is not None and answer.lease.is_over:
+                self._sessions.heard(answer.lease, math.floor(answer.heard_sec / self._pace.frame_sec + 1e-6))
         for session_id in [key for key, held in self._held.items() if held.closed or held.sequence.released]:
             self._settle_held(session_id)
-
-    def _remember_heard(self, answer: Answer) -> None:
-        if answer.lease is not None and answer.heard_sec is not None and answer.sequence.released:
-            self._sessions.heard(answer.lease, math.floor(answer.heard_sec / self._pace.frame_sec + 1e-6))
 
     def _close(self, answer: Answer, error: AntiphonError | None = None) -> None:
         """End a reply between two steps: nobody waits for it any more, or ``error`` is told to who does."""
@@ -348,7 +347,8 @@ class Engine:
             news[answer.stream] = self._take(answer, sampled, now)
         for fault in outcome.faults:
             answer = self._answers[fault.sequence.key]
-            news[answer.stream] = [self._fail(answer, fault)]
+            news[answer.stream] = [self._fail(answer, fault.error)]
+        self._faults += len(outcome.faults)
         self._tell(news)
 
     def _take(self, answer: Answer, sampled: Sampled, now: float) -> list[ReplyEvent | AntiphonError]:
@@ -368,32 +368,35 @@ class Engine:
             if sequence.released and sequence.frames and sequence.playing_since is None:
                 sequence.playing_since = self._clock()
 
-    def _end(self, answer: Answer, ending: Ending, now: float) -> list[ReplyEvent]:
-        rest = self._runner.flush(answer.sequence)
+    def _end(self, answer: Answer, ending: Ending, now: float) -> list[ReplyEvent | AntiphonError]:
+        try:
+            rest = self._runner.flush(answer.sequence)
+        except FAILURES as error:
+            self._faults += 1
+            return [self._fail(answer, error)]
         self._drop(answer)
         lease = self._lease(answer)
         self._sessions.finish(lease, ending, now)
         if isinstance(lease.key, str):
             self._held[lease.key] = answer
-        return answer.last_events(rest, now)
+        return [*answer.last_events(rest, now)]
 
     def _lease(self, answer: Answer) -> Lease:
         assert answer.lease is not None, "a reply that takes part in steps has its slot"
         return answer.lease
 
-    def _fail(self, answer: Answer, fault: Fault) -> AntiphonError:
+    def _fail(self, answer: Answer, error: BaseException) -> AntiphonError:
         """Nobody knows what the slot holds now: the session's next turn does not build on it."""
-        self._faults += 1
         self._drop(answer)
-        lease = self._lease(answer)
-        self._sessions.finish(lease, Ending.FAILED, self._clock())
-        if isinstance(lease.key, str):
-            self._sessions.forget(lease.key)
-        if isinstance(fault.error, AntiphonError):
-            return fault.error
-        error = BackendError(f"the reply failed: {fault.error}")
-        error.__cause__ = fault.error
-        return error
+        if answer.lease is not None:
+            self._sessions.finish(answer.lease, Ending.FAILED, self._clock())
+            if isinstance(answer.lease.key, str):
+                self._sessions.forget(answer.lease.key)
+        if isinstance(error, AntiphonError):
+            return error
+        failure = BackendError(f"the reply failed: {error}")
+        failure.__cause__ = error
+        return failure
 
     def _tell(self, news: News) -> None:
         """One hop to the event loop, with everybody's news."""

@@ -230,6 +230,11 @@ class Lease:
         self.turn = turn
         self._end_of_turn = end_of_turn
 
+    @property
+    def is_over(self) -> bool:
+        """The reply has ended, and was not taken back before it had."""
+        return self.turn.ending is not None
+
     def emitted(
         self, item: int | Sequence[int] | NDArray[np.int64], text: str = "", *, is_silent: bool = False
     ) -> None:
@@ -289,7 +294,8 @@ class _Session:
 
     @property
     def is_running(self) -> bool:
-        return self.turn is not None and self.turn.ending is None
+        turn = self.turn  # read once: another thread may ask
+        return turn is not None and turn.ending is None
 
 
 class SessionTable:
@@ -374,7 +380,7 @@ class SessionTable:
 
         Without this, the words of the edge's history say what was heard.
         """
-        assert lease.turn.ending is not None, "what was heard is known when a reply has ended"
+        assert lease.is_over, "what was heard is known when a reply has ended"
         made = lease.turn.sounding
         if frames < len(made):
             lease.turn.heard = made[frames - 1] if frames > 0 else 0
@@ -575,8 +581,7 @@ class SessionTable:
         return positions_of((*plan.start.mark.pending, *plan.asked, self._prompter.answer), self._speech_positions)
 
     def _positions_in_use(self, session: _Session) -> int:
-        if session.mark is None:
-            return 0
-        if session.turn is None:
-            return session.mark.positions
-        return session.lease.context_positions + session.lease.prompt_positions + session.turn.fed
+        mark, turn = session.mark, session.turn  # at once too: a rollback may take them away
+        if turn is not None:
+            return session.lease.context_positions + session.lease.prompt_positions + turn.fed
+        return mark.positions if mark is not None else 0
