@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from deployments.engine.checkpoint import open_checkpoint
+from deployments.engine.loading import load_runner, new_sessions
 from deployments.engine.outcome import StepOutcome
+from deployments.engine.prompt import Dialogue, Mode
 from deployments.engine.runner import attempt, buckets, fetch
-from deployments.engine.sequence import Sequence
+from deployments.engine.sequence import Pace, PrefillChunk, Sequence, StepPlan
+from deployments.engine.vocabulary import Vocabulary
+from routing.turns import Message
+from tests.engine_parity import GREEDY, scheduling, settings_for
+from tests.tiny_checkpoint import tiny_checkpoint
 
 pytestmark = pytest.mark.engine
 
@@ -60,3 +67,24 @@ def test_what_was_made_comes_to_the_host_as_it_was() -> None:
 def test_sizes_are_rounded_only_where_each_has_a_recording() -> None:
     assert list(buckets(1, 6, fixed=True)) == [1, 2, 4, 6]
     assert list(buckets(1, 6, fixed=False)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_prompt_may_nearly_fill_its_slot_whatever_its_size_is_rounded_up_to(fixed: bool) -> None:
+    """Rounded up the only chunk is longer than the slot. Once it is prefilled nothing of it is kept but the slot."""
+    scheduler = scheduling(maximum_running=2, maximum_waiting=0, prefill_chunk=256)
+    sizes = {"slots": 2, "slot_positions": 200, "maximum_reply_sec": 0.5}
+    settings = settings_for(tiny_checkpoint(), compile=fixed, scheduler=scheduler, **sizes)
+    checkpoint = open_checkpoint(settings.checkpoint)
+    runner = load_runner(checkpoint, settings)
+    sessions = new_sessions(Vocabulary(checkpoint.tokenizer), runner, settings, Pace(0.08, 6, 12))
+    dialogue = Dialogue(mode=Mode.INTERLEAVED, system="", history=(Message("user", "long " * 22),))
+    lease = sessions.begin("long", dialogue, now=0)
+    size = lease.prompt_positions
+    assert 128 < size < 190
+    prompt = Sequence(key=0, slot=lease.slot, prompt_positions=size, speech_sec=0, maximum_steps=10, arrived_at=0)
+    runner.begin(prompt, lease, GREEDY, seed=0)
+    outcome = runner.run(StepPlan(prefill=(PrefillChunk(prompt, 0, size),)))
+    assert outcome.faults == []
+    assert [sampled.sequence for sampled in outcome.sampled] == [prompt]
+    assert runner._replies[0].embeddings is None

@@ -191,8 +191,13 @@ class Runner:
         self._prefill_all(pasts, outcome)
         failed = outcome.failed()
         outcome.settled += [past.sequence for past in pasts if past.sequence.key not in failed]
-        self._state.save(self._integers([sequence.slot for sequence in outcome.settled]))
-        return self._prefill_all([self._rest(chunk) for chunk in chunks if chunk.sequence.key not in failed], outcome)
+        if outcome.settled:
+            self._state.save(self._integers([sequence.slot for sequence in outcome.settled]))
+        rests = [self._rest(chunk) for chunk in chunks if chunk.sequence.key not in failed]
+        complete = self._prefill_all(rests, outcome)
+        for sequence in complete.sequences:
+            self._replies[sequence.key].embeddings = None
+        return complete
 
     def _prefill_all(self, chunks: list[PrefillChunk], outcome: StepOutcome) -> _Batch:
         sequences = [chunk.sequence for chunk in chunks]
@@ -293,7 +298,7 @@ class Runner:
         for row, chunk in enumerate(chunks):
             embeddings[row, : chunk.length] = self._chunk(chunk)
         starts = [chunk.sequence.context_positions + chunk.start for chunk in chunks]
-        context = self._contexts.fit(max(starts) + longest)
+        context = self._contexts.fit(max(start + chunk.length for start, chunk in zip(starts, chunks, strict=True)))
         return self._graphs.run(
             ("prefill", count, longest, context),
             partial(self._prefill_step, context=context),
@@ -304,7 +309,7 @@ class Runner:
         )[: len(chunks)]
 
     def _chunk(self, chunk: PrefillChunk) -> Tensor:
-        """The embeddings of a chunk; with the last one they are let go."""
+        """The embeddings of a chunk, [length, hidden]."""
         reply = self._replies[chunk.sequence.key]
         assert reply.embeddings is not None
         return reply.embeddings[chunk.start : chunk.start + chunk.length]
@@ -384,7 +389,8 @@ class Runner:
             else:
                 self._clamped_frames += bool((frame >= self._end_of_audio).any())
                 new = sound[self._detokenizer.lookahead_samples :] if sequence.is_first else sound
-                outcome.sampled.append(Sampled(sequence, codes=tuple(frame.tolist()), samples=new))
+                # A copy, since as a part of what was fetched it would keep the sound of all for as long as it is kept.
+                outcome.sampled.append(Sampled(sequence, codes=tuple(frame.tolist()), samples=new.copy()))
 
     def _choice(self, sequences: list[Sequence], count: int) -> Choice:
         replies = [self._replies[one.key] for one in sequences]
