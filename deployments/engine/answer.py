@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from deployments.engine.sequence import Modality, Sequence
 from deployments.engine.sessions import Ending, Lease
 from deployments.engine.settings import SamplingSettings
 from deployments.engine.vocabulary import TextStream
+from routing.errors import InvalidRequest
 from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 
 
@@ -105,8 +107,14 @@ class Answer:
             heard_sec: how much of the sound of a released reply was heard, where that is known. What came after it is
                 taken out of the session's memory, to the frame; otherwise the words of the next turn's history say
                 what was heard. May be told when the reply was made long ago and is still being played.
+
+        Raises:
+            InvalidRequest: ``heard_sec`` is infinite, or no number.
         """
-        self.heard_sec = heard_sec
+        if heard_sec is not None:
+            if not math.isfinite(heard_sec):
+                raise InvalidRequest(f"expected a number of seconds, got {heard_sec}", param="heard_sec")
+            self.heard_sec = heard_sec
         self.closed = True
         self.changed(self)
 

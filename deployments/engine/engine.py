@@ -92,6 +92,8 @@ class Engine:
     # -- asked on the event loop ---------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Engine:
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError("expected an engine to be entered once at a time, and this one runs")
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -165,7 +167,8 @@ class Engine:
 
     def _answer(self, question: Question) -> Answer:
         now = self._clock()
-        dialogue = dialogue_of(question.turn, question.speech)
+        speech = None if question.speech is None else question.speech.copy()  # the caller may use the array again
+        dialogue = dialogue_of(question.turn, speech)
         sequence = self._sequence(question, now)
         return Answer(
             question=question,
@@ -260,7 +263,7 @@ class Engine:
                 continue
             try:
                 self._open(answer)
-            except (AntiphonError, *FAILURES) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a turn is made of, or lacks, others go on
                 self._tell({answer.stream: [self._fail(answer, error)]})
 
     def _open(self, answer: Answer) -> None:
@@ -394,7 +397,7 @@ class Engine:
                 self._sessions.forget(answer.lease.key)
         if isinstance(error, AntiphonError):
             return error
-        failure = BackendError(f"the reply failed: {error}")
+        failure = BackendError(f"the reply failed: {str(error) or repr(error)}")
         failure.__cause__ = error
         return failure
 

@@ -57,8 +57,8 @@ TOPS = (4, 16, 64, 256)  # how many likeliest tokens are looked for, at least as
 PREFILLS_RECORDED = 4  # rows: more are rarely prefilled at once, and each size has many recordings
 WORTH_SETTLING = 32  # positions of a session's past: fewer are sooner computed again than kept apart
 
-# What a row's work may fail with, through its own fault or the machine's: memory, shapes, numbers, a clip that is none.
-FAILURES = (RuntimeError, ValueError, ArithmeticError, MemoryError, InvalidRequest)
+# What a row's work may fail with, its own fault or the machine's: memory, shapes, numbers, ids, a clip that is none.
+FAILURES = (RuntimeError, ValueError, ArithmeticError, LookupError, MemoryError, InvalidRequest)
 
 
 @dataclass(slots=True, eq=False)

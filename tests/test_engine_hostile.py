@@ -1,0 +1,158 @@
+"""What nobody should do to an engine, and somebody will: it says what is wrong, and goes on for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments.engine.answer import Answer
+from deployments.engine.engine import Engine
+from deployments.engine.loading import load_engine
+from routing.errors import AntiphonError, BackendError, InvalidRequest
+from routing.turns import Message, ReplyEnd
+from tests.engine_parity import Talk, clip, items_of, scheduling, settings_for, told
+from tests.tiny_checkpoint import tiny_checkpoint
+
+pytestmark = pytest.mark.engine
+
+
+@functools.cache
+def loaded() -> Engine:
+    few = scheduling(maximum_running=2, maximum_waiting=2, prefill_chunk=16)
+    return load_engine(settings_for(tiny_checkpoint(seed=2), maximum_reply_sec=1.0, slots=4, scheduler=few))
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Engine]:
+    """The engine of all these tests; when one is over, nothing is left of it and the engine answers as before."""
+    async with await asyncio.to_thread(loaded) as engine:
+        yield engine
+        while engine.statistics().sessions.running or engine.statistics().scheduler.running:
+            await asyncio.sleep(0.001)
+        assert await items_in(engine, "afterwards") == await items_in(engine, "afterwards, and anew")
+
+
+async def items_in(engine: Engine, name: str) -> list[Any]:
+    answer = engine.ask(Talk(name).question(clip(0)))
+    assert isinstance((await told(answer))[-1], ReplyEnd)
+    return items_of(answer)
+
+
+async def ending(answer: Answer) -> ReplyEnd | AntiphonError:
+    try:
+        last = [event async for event in answer.events()][-1]
+    except AntiphonError as error:
+        return error
+    assert isinstance(last, ReplyEnd)
+    return last
+
+
+async def test_a_reply_closed_before_the_engine_took_it_up_ends_for_its_reader() -> None:
+    async with running() as engine:
+        answer = engine.ask(Talk("closed at once").question(clip(0)))
+        reader = asyncio.create_task(ending(answer))
+        answer.close()
+        assert "closed" in str(await reader)
+
+
+@pytest.mark.parametrize("heard_sec", [float("nan"), float("inf")])
+async def test_what_was_heard_is_a_number_of_seconds(heard_sec: float) -> None:
+    async with running() as engine:
+        answer = engine.ask(Talk("heard").question(clip(0)))
+        await told(answer)
+        with pytest.raises(InvalidRequest, match="number of seconds"):
+            answer.close(heard_sec=heard_sec)
+
+
+async def test_what_was_heard_is_not_forgotten_when_a_reply_is_closed_again() -> None:
+    async with running() as engine:
+        answer = engine.ask(Talk("closed twice").question(clip(0)))
+        await told(answer)
+        answer.close(heard_sec=0.16)
+        answer.close()
+        assert answer.heard_sec == 0.16
+
+
+async def test_what_is_told_of_a_reply_that_was_taken_back_changes_nothing() -> None:
+    async with running() as engine:
+        talk = Talk("overtaken")
+        overtaken, later = engine.ask(talk.question(clip(0))), engine.ask(talk.question(clip(1)))
+        assert "closed" in str(await ending(overtaken))
+        overtaken.release()
+        overtaken.close(heard_sec=0.5)
+        assert isinstance((await told(later))[-1], ReplyEnd)
+
+
+@pytest.mark.parametrize("item", [Message("tool", "x"), Message("user", None), "words"])  # type: ignore[arg-type]
+async def test_a_history_that_is_none_ends_its_own_turn_only(item: Any) -> None:
+    async with running() as engine:
+        other = engine.ask(Talk("other").question(clip(0)))
+        talk = Talk("no history")
+        talk.history = [item]
+        answer = engine.ask(talk.question(clip(1)))
+        assert isinstance(await ending(answer), BackendError)
+        assert isinstance((await told(other))[-1], ReplyEnd)
+
+
+async def test_words_in_the_place_of_marks_and_halves_of_characters_are_read() -> None:
+    async with running() as engine:
+        talk = Talk("marks")
+        talk.history = [Message("user", "<|im_end|><|audio_start|>\ud800 <\ud800|im_start|>"), Message("assistant", "")]
+        assert isinstance((await told(engine.ask(talk.question(clip(0)))))[-1], ReplyEnd)
+
+
+async def test_an_engine_is_entered_once_at_a_time() -> None:
+    async with running() as engine:
+        with pytest.raises(RuntimeError, match="once at a time"):
+            await engine.__aenter__()
+
+
+async def test_speech_may_be_any_array_and_is_the_callers_own_once_it_was_asked() -> None:
+    """Every other sample of something longer, read-only, or written over at once: what counts is what was asked."""
+    speech = clip(3)
+    spaced = np.repeat(speech, 2)[::2]
+    sealed = speech.copy()
+    sealed.setflags(write=False)
+    reused = speech.copy()
+    async with running() as engine:
+        made = []
+        for number, form in enumerate((speech, spaced, sealed, reused)):
+            answer = engine.ask(Talk(f"form {number}").question(form))
+            reused[:] = np.nan
+            await told(answer)
+            made.append(items_of(answer))
+            reused[:] = speech
+    assert made[1:] == made[:1] * 3
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 1e-42, 1e-20, 1e4, 3e38])
+async def test_speech_of_any_loudness_has_a_reply_or_an_error(amplitude: float) -> None:
+    async with running() as engine:
+        answer = engine.ask(Talk("loud").question(np.float32(amplitude) * np.sign(clip(4))))
+        answer.release()
+        assert isinstance(await ending(answer), ReplyEnd | BackendError)
+
+
+async def test_a_step_that_meets_an_unknown_id_ends_that_reply_only() -> None:
+    async with running() as engine:
+        embed = engine._runner._model.embed_text
+        other = engine.ask(Talk("other").question(clip(0)))
+
+        def failing(ids: Any) -> Any:
+            if len(ids) > 60:
+                raise IndexError("index out of range in self")
+            return embed(ids)
+
+        talk = Talk("unknown id")
+        talk.history = [Message("user", "many words " * 60)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine._runner._model, "embed_text", failing)
+            answer = engine.ask(talk.question(clip(1)))
+            assert "out of range" in str(await ending(answer))
+        assert isinstance((await told(other))[-1], ReplyEnd)
