@@ -96,11 +96,13 @@ class _Said:
 
     def taken(self, item: HistoryItem | None) -> bool | None:
         heard = _reply_text(item)
-        if heard and self._agrees(heard):
+        if heard is not None and self._agrees(heard):
             return True
         return None if self.text else False
 
     def _agrees(self, heard: str) -> bool:
+        if not heard:
+            return not self.text
         return self.made.startswith(heard) and abs(len(heard) - len(self.text)) <= MISHEARD_CHARACTERS
 
 
@@ -111,9 +113,9 @@ def _is_left_out(entry: _Covered) -> bool:
     return isinstance(entry, _Told) and entry.left_out
 
 
-def _reply_text(item: HistoryItem | None) -> str:
+def _reply_text(item: HistoryItem | None) -> str | None:
     """The words of a reply without the blanks at the end, which the edge cuts off from what was interrupted."""
-    return item.text.rstrip() if isinstance(item, Message) and item.role == "assistant" else ""
+    return item.text.rstrip() if isinstance(item, Message) and item.role == "assistant" else None
 
 
 def _agreement(covered: Sequence[_Covered], history: Sequence[HistoryItem]) -> int | None:
@@ -442,9 +444,9 @@ class SessionTable:
 
     def _after(self, turn: _Turn, mark: _Mark, past: Sequence[HistoryItem], agreed: int, *, intact: bool) -> _Start:
         """Behind the question, and behind the reply as far as it was heard."""
-        heard = _reply_text(past[agreed]) if agreed < len(past) else ""
-        kept = turn.kept(heard)
-        told = bool(heard) and turn.text.startswith(heard)
+        heard = _reply_text(past[agreed]) if agreed < len(past) else None
+        kept = turn.kept(heard or "")
+        told = heard is not None and turn.text.startswith(heard)
         if intact and kept == len(turn.items):
             action, after = StateAction.KEEP, self._mark_behind(turn, mark)
         else:
