@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deployments.engine.loading import find_device, find_dtype
+from deployments.engine.loading import find_device, find_dtype, load_engine
 from deployments.engine.sequence import Modality
 from deployments.engine.settings import EngineSettings, SamplingSettings, SchedulerSettings
 from routing.errors import SettingsError
+from tests.engine_parity import scheduling, settings_for
+from tests.tiny_checkpoint import tiny_checkpoint
 
 pytestmark = pytest.mark.engine
 
@@ -39,6 +41,14 @@ def test_there_is_a_slot_for_everybody_who_may_run() -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="slotz"):
         EngineSettings(checkpoint="here", slotz=2)  # type: ignore[call-arg]
+
+
+def test_the_smallest_engine_can_be_loaded() -> None:
+    """What is measured at the start fits into what may be asked of it afterwards."""
+    one = scheduling(maximum_running=1, maximum_waiting=0, prefill_chunk=16)
+    least = {"slots": 1, "slot_positions": 128, "maximum_speech_sec": 1.0, "maximum_reply_sec": 0.1}
+    engine = load_engine(settings_for(tiny_checkpoint(), scheduler=one, **least))
+    assert engine.statistics().sessions.slots_in_use == 0
 
 
 def test_greedy_is_no_temperature_or_one_candidate() -> None:

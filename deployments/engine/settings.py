@@ -69,10 +69,10 @@ class EngineSettings(BaseModel):
     detokenizer: Literal["auto", "lfm", "mimi"] = Field(default="auto", description="auto takes what is in the folder")
     slots: int = Field(default=64, ge=1, description="sessions whose history stays computed")
     slot_positions: int = Field(
-        default=4096, ge=64, description="tokens, frames and pieces of speech that a session may hold"
+        default=4096, ge=128, description="tokens, frames and pieces of speech that a session may hold"
     )
     maximum_reply_sec: float = Field(default=60.0, gt=0, description="a longer reply is ended")
-    maximum_speech_sec: float = Field(default=60.0, gt=0, description="a longer turn is refused")
+    maximum_speech_sec: float = Field(default=60.0, ge=1, description="a longer turn is refused")
     threads: int = Field(default=0, ge=0, description="of torch on a CPU; 0 leaves it to torch")
     scheduler: SchedulerSettings = SchedulerSettings()
     sampling: SamplingSettings = SamplingSettings()

@@ -37,7 +37,8 @@ class _WarmUp:
 
     def prompts(self) -> Iterator[Observation]:
         """Encoding and prefilling of clips of several lengths, one at a time; the first of each is not counted."""
-        for seconds, repetition in product(SPEECH_SEC, range(REPETITIONS + 1)):
+        lengths = [min(seconds, self._settings.maximum_speech_sec) for seconds in SPEECH_SEC]
+        for seconds, repetition in product(lengths, range(REPETITIONS + 1)):
             sequence, lease = self._begin("prompt", seconds)
             plans = [StepPlan(encode=(sequence,)), *map(_prefill, self._chunks(sequence))]
             observed = [self._timed(plan) for plan in plans]
