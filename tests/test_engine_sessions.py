@@ -162,6 +162,18 @@ def test_a_reply_without_words_or_items_is_closed_as_it_is() -> None:
 # -- going back ------------------------------------------------------------------------------------------------------
 
 
+def test_the_empty_message_of_a_reply_without_words_is_no_news() -> None:
+    sessions = table()
+    answered(sessions, spoken(), words=("\r",))
+    history = (user("..."), assistant(""))
+    second = sessions.begin("anna", spoken(*history), 1.0)
+    assert shown(second.pieces) == CLOSE + ASKED + ANSWER
+    reply(second)
+    sessions.finish(second, Ending.COMPLETE, 1.0)
+    third = sessions.begin("anna", spoken(*history, user("..."), assistant("Hello there, how are you")), 2.0)
+    assert (third.origin, shown(third.pieces)) == (Origin.CONTINUED, CLOSE + ASKED + ANSWER)
+
+
 def test_a_turn_that_was_asked_too_early_was_never_asked() -> None:
     sessions = table()
     answered(sessions, spoken(), WORDS[:1])
