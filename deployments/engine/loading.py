@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -29,6 +30,7 @@ from routing.turns import REPLY_SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
+PREPARED_SHAPES = 256  # enough for the steps of every batch, which come again and again
 ROOM_SEC = 10.0  # of a reply, for which there must be room in a slot where a turn begins
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -75,6 +77,7 @@ def load_runner(
     watch: Callable[[Detokenizer], Detokenizer] = lambda detokenizer: detokenizer,
 ) -> Runner:
     """The model alone, without a schedule: what runs the steps. ``watch`` may put something around the detokenizer."""
+    bound_prepared_shapes()
     device = find_device(settings.device)
     dtype = find_dtype(settings.dtype, device)
     if settings.threads:
@@ -96,6 +99,16 @@ def load_runner(
         end_of_audio=checkpoint.controls.end_of_audio,
         fixed_shapes=settings.compile or device.type == "cuda",
     )
+
+
+def bound_prepared_shapes() -> None:
+    """On a CPU, oneDNN keeps what it prepared for each shape of a product, and prompts come in hundreds of lengths.
+
+    With the 1,024 that it keeps by default, memory grows by hundreds of megabytes over a thousand turns. It looks at
+    this once, at its first product; what the environment says already stands.
+    """
+    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):  # torch's cache of them, and oneDNN's own
+        os.environ.setdefault(name, str(PREPARED_SHAPES))
 
 
 def find_device(name: str) -> torch.device:
