@@ -228,7 +228,7 @@ class Runner:
 
     def _speak(self, texts: Several[_Batch], audio: _Batch, outcome: StepOutcome) -> None:
         """Samples a token or a frame for each row, and fetches all of it in one copy."""
-        text = _Batch([one for batch in texts for one in batch.sequences], torch.cat([batch.hidden for batch in texts]))
+        text = self._joined(texts)
         tokens = attempt(text.sequences, lambda part: self._sample_tokens(text.part(part.start, part.stop)), outcome)
         frames = attempt(audio.sequences, lambda part: self._sample_frames(audio.part(part.start, part.stop)), outcome)
         made = [tensor for _, tensor in tokens] + [tensor for _, pair in frames for tensor in pair]
@@ -364,12 +364,18 @@ class Runner:
     # -- inputs and outputs ----------------------------------------------------------------------------------------
 
     def _collect(self, sequences: list[Sequence], parts: list[tuple[slice, Tensor]]) -> _Batch:
-        """What came of all parts, in order. Usually there is one."""
-        if not parts:
-            return _Batch([], self._state.inputs[:0])
-        if len(parts) == 1:
-            return _Batch(sequences[parts[0][0]], parts[0][1])
-        return _Batch([one for part, _ in parts for one in sequences[part]], torch.cat([hidden for _, hidden in parts]))
+        """What came of all parts, in order."""
+        return self._joined([_Batch(sequences[part], hidden) for part, hidden in parts])
+
+    def _joined(self, batches: Several[_Batch]) -> _Batch:
+        """One batch of all. Usually there is but one with anybody in it, and then nothing is copied."""
+        taken = [batch for batch in batches if batch.sequences]
+        match taken:
+            case []:
+                return _Batch([], self._state.inputs[:0])
+            case [batch]:
+                return batch
+        return _Batch([one for batch in taken for one in batch.sequences], torch.cat([one.hidden for one in taken]))
 
     def _take_tokens(self, sequences: list[Sequence], tokens: NDArray[np.int32], outcome: StepOutcome) -> None:
         for sequence, token in zip(sequences, tokens.tolist(), strict=True):
