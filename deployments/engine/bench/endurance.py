@@ -7,12 +7,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 
 from deployments.engine.bench.caller import Listener, ask_until_taken, listen
 from deployments.engine.bench.material import speech
-from deployments.engine.bench.memory_peak import resident_bytes
+from deployments.engine.bench.memory_peak import own_bytes
 from deployments.engine.engine import Engine
 from routing.turns import HistoryItem, Message
 
@@ -28,15 +28,24 @@ BLOCK = 100  # turns whose memory is taken together
 
 @dataclass(frozen=True, slots=True)
 class EnduranceReport:
-    """Resident memory of the process, the mean of each hundred turns."""
+    """Memory of the process, the mean of each hundred turns."""
 
     turns: int
     mebibytes: tuple[float, ...]
 
     @property
     def growth_mebibytes(self) -> float:
-        """From the first hundred to the last."""
+        """From the first hundred to the last. Caches fill in the first ones: what is prepared for a prompt's length."""
         return self.mebibytes[-1] - self.mebibytes[0]
+
+    @property
+    def late_growth_mebibytes(self) -> float:
+        """Of it, what came in the second half: a leak goes on."""
+        return self.mebibytes[-1] - self.mebibytes[len(self.mebibytes) // 2]
+
+    def as_json(self) -> dict[str, object]:
+        growth = {"growth_mebibytes": self.growth_mebibytes, "late_growth_mebibytes": self.late_growth_mebibytes}
+        return asdict(self) | growth
 
 
 @dataclass(slots=True)
@@ -48,12 +57,12 @@ class _Session:
 
 
 async def measure_endurance(engine: Engine, turns: int, tell: Callable[[int, float], None]) -> EnduranceReport:
-    """That many turns through ``engine``, which is entered and closed here; ``tell`` hears of the memory after each."""
+    """So many turns through ``engine``, which is entered and closed here; ``tell`` hears of the memory after each."""
     taken: list[float] = []
     numbers = iter(range(turns))
 
     async def after_turn() -> None:
-        taken.append(await asyncio.to_thread(resident_bytes) / MEBI)
+        taken.append(await asyncio.to_thread(own_bytes) / MEBI)
         tell(len(taken), taken[-1])
 
     async with engine, asyncio.TaskGroup() as group:

@@ -48,13 +48,13 @@ def on_gpu() -> bool:
 
 
 def used_bytes() -> int:
-    """Memory in use now: of the GPU where there is one, else `resident_bytes`."""
-    return torch.cuda.memory_allocated() if on_gpu() else resident_bytes()
+    """Memory in use now: of the GPU where there is one, else of this process."""
+    return torch.cuda.memory_allocated() if on_gpu() else _resident("VmRSS")
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in use now; where the system does not tell, the most that was."""
-    return _resident("VmRSS")
+def own_bytes() -> int:
+    """Memory of this process without the files it maps, which come and go; where the system does not tell, its peak."""
+    return _resident("RssAnon")
 
 
 def tensor_bytes() -> int:

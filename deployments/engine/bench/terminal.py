@@ -142,8 +142,9 @@ def show_endurance(target: Target, turns: int, files: Files, console: Console) -
         def after_turn(number: int, mebibytes: float) -> None:
             listener.advance(1)
             if number % BLOCK == 0:
-                listener.say(f"after {number:5,} turns: {mebibytes:,.1f} MiB resident")
+                listener.say(f"after {number:5,} turns: {mebibytes:,.1f} MiB")
 
         report = asyncio.run(measure_endurance(engine, turns, after_turn))
-    console.print(f"from the first {BLOCK} turns to the last: {report.growth_mebibytes:+.1f} MiB on average")
-    _finish(console, files.write_json(machine, {"memory": asdict(report)}))
+    growth, late = report.growth_mebibytes, report.late_growth_mebibytes
+    console.print(f"from the first {BLOCK} turns to the last: {growth:+.1f} MiB, in the second half {late:+.1f} MiB")
+    _finish(console, files.write_json(machine, {"memory": report.as_json()}))
