@@ -49,6 +49,15 @@ def test_a_bug_of_our_own_is_no_fault_of_a_reply() -> None:
         attempt(sequences(2), len, StepOutcome())  # type: ignore[arg-type]
 
 
+def test_a_device_that_is_lost_ends_the_step() -> None:
+    def work(part: slice) -> None:
+        message = "out of memory" if part.stop - part.start > 1 else "device-side assert triggered"
+        raise torch.AcceleratorError(f"CUDA error: {message}")
+
+    with pytest.raises(torch.AcceleratorError, match="assert"):
+        attempt(sequences(2), work, StepOutcome())
+
+
 def test_nothing_is_attempted_for_nobody() -> None:
     assert attempt([], lambda _: 1 / 0, StepOutcome()) == []
 

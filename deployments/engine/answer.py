@@ -82,14 +82,13 @@ class Answer:
     closed: bool = False
     heard_sec: float | None = None
 
-    async def events(self) -> AsyncGenerator[ReplyEvent]:
+    def events(self) -> AsyncGenerator[ReplyEvent]:
         """The events of the reply as they are made, up to `ReplyEnd`.
 
         Raises:
             BackendError: it could not be made, or not to its end.
         """
-        async for event in self.stream.events():
-            yield event
+        return self.stream.events()
 
     def release(self) -> None:
         """The turn is over: what was held is heard from now on, and what is made from now on at once.

@@ -50,7 +50,7 @@ class EngineStatistics:
 class Engine:
     """Answers many sessions at once with one model. Use it as an async context manager; closing it ends all replies.
 
-    Tensors, slots and replies belong to its thread. The event loop shares only the scheduler and three lists with it,
+    Tensors, slots and replies belong to its thread. The event loop shares only the scheduler and two lists with it,
     under a lock that is never held during a step, so that a turn is taken in or refused at once.
     """
 
@@ -263,7 +263,9 @@ class Engine:
                 continue
             try:
                 self._open(answer)
-            except Exception as error:  # noqa: BLE001 - whatever a turn is made of, or lacks, others go on
+            except Exception as error:  # whatever a turn is made of, or lacks, is no reason to end the others
+                if not isinstance(error, AntiphonError):
+                    logger.warning("a reply could not be begun", exc_info=error)
                 self._tell({answer.stream: [self._fail(answer, error)]})
 
     def _open(self, answer: Answer) -> None:

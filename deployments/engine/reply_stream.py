@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from routing.turns import ReplyEnd, ReplyEvent
 
@@ -30,7 +30,7 @@ class ReplyStream:
         self._error = self._error or error
         self._news.set()
 
-    async def events(self) -> AsyncIterator[ReplyEvent]:
+    async def events(self) -> AsyncGenerator[ReplyEvent]:
         """Each event as it comes, up to `ReplyEnd`.
 
         Raises:

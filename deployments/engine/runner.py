@@ -288,7 +288,7 @@ class Runner:
             case SpeechPiece():
                 return next(encoded)
             case FramesPiece(codes):
-                return self._model.embed_frames(torch.from_numpy(codes).to(self._device))
+                return self._model.embed_frames(self._to_device(torch.from_numpy(codes)))
 
     def _prefill_chunks(self, chunks: Several[PrefillChunk]) -> Tensor:
         """``[n, hidden]``, at the last position of each chunk."""
@@ -447,12 +447,18 @@ def buckets(first: int, last: int, *, fixed: bool) -> Buckets:
 def attempt[Made](
     sequences: Several[Sequence], work: Callable[[slice], Made], outcome: StepOutcome
 ) -> list[tuple[slice, Made]]:
-    """Do ``work`` for all rows at once; where that fails, for each half: only what fails by itself has failed."""
+    """Do ``work`` for all rows at once; where that fails, for each half: only what fails by itself has failed.
+
+    Raises:
+        AcceleratorError: the device is lost, and would fail for everybody from now on.
+    """
 
     def within(part: slice) -> list[tuple[slice, Made]]:
         try:
             return [(part, work(part))]
         except FAILURES as error:
+            if is_loss(error):
+                raise
             if part.stop - part.start == 1:
                 logger.warning("a reply failed in a step: %s", error)
                 outcome.faults.append(Fault(sequences[part.start], error))
@@ -461,6 +467,11 @@ def attempt[Made](
             return within(slice(part.start, middle)) + within(slice(middle, part.stop))
 
     return within(slice(0, len(sequences))) if sequences else []
+
+
+def is_loss(error: Exception) -> bool:
+    """A failed kernel takes a GPU's context along. A lack of memory passes."""
+    return isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error)
 
 
 def fetch(tensors: Several[Tensor]) -> list[NDArray[Any]]:
