@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 from deployments.engine.answer import Answer
 from deployments.engine.engine import Engine
 from deployments.engine.loading import load_engine
+from deployments.engine.prompt import SYSTEM_TEXTS
 from deployments.engine.runner import Runner
 from deployments.engine.settings import EngineSettings, SamplingSettings
 from deployments.engine.speech_state import SpeechState
@@ -54,7 +56,7 @@ def settings(**changes: Any) -> EngineSettings:
     return settings_for(tiny_checkpoint(seed=CHECKPOINT_SEED), maximum_reply_sec=2.2, **changes)
 
 
-END_OF_AUDIO = 2048
+END_OF_TURN, AUDIO_START, END_OF_AUDIO = 7, 128, 2048
 LIMIT = 42  # tokens and frames in 2.2 s
 
 
@@ -227,6 +229,24 @@ async def test_a_script_is_read_aloud_as_the_package_reads_it() -> None:
 
     stock_items = await asyncio.to_thread(expected)
     assert items_of(answer) == [item for item in stock_items if item != 7]
+    assert isinstance(events[-1], ReplyEnd)
+
+
+async def test_a_reply_in_words_ends_where_its_sound_would_begin() -> None:
+    question = Talk("words only").question(clip(1))
+    async with running() as engine:
+        answer = engine.ask(replace(question, turn=replace(question.turn, modality="text")))
+        events = await told(answer)
+
+    def expected() -> Items:
+        chat = StockChat(stock(tiny_checkpoint(seed=CHECKPOINT_SEED)), system=SYSTEM_TEXTS.writing)
+        return chat.ask(clip(1), limit=LIMIT, sequential=True)
+
+    spoken = await asyncio.to_thread(expected)
+    words = list(itertools.takewhile(lambda item: item not in (AUDIO_START, END_OF_TURN), spoken))
+    assert 0 < len(words) < len(spoken)
+    assert items_of(answer) == words
+    assert len(sound_of(events)) == 0
     assert isinstance(events[-1], ReplyEnd)
 
 
