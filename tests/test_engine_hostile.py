@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deployments.engine.answer import Answer
+from deployments.engine.checkpoint import open_checkpoint
 from deployments.engine.engine import Engine
-from deployments.engine.loading import load_engine
-from routing.errors import AntiphonError, BackendError, InvalidRequest
+from deployments.engine.loading import load_engine, load_runner
+from routing.errors import AntiphonError, BackendError, InvalidRequest, ModelError, SettingsError
 from routing.turns import Message, ReplyEnd
 from tests.engine_parity import Talk, clip, items_of, scheduling, settings_for, told
 from tests.tiny_checkpoint import tiny_checkpoint
@@ -156,3 +161,59 @@ async def test_a_step_that_meets_an_unknown_id_ends_that_reply_only() -> None:
             answer = engine.ask(talk.question(clip(1)))
             assert "out of range" in str(await ending(answer))
         assert isinstance((await told(other))[-1], ReplyEnd)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("preprocessor", "sample_rate", "16 kHz"),
+        ("preprocessor", "pad_to", True),
+        ("encoder", "subsampling_factor", 0),
+        ("encoder", "n_heads", 0),
+        ("encoder", "n_layers", 10**9),
+        ("encoder", "feat_out", "x"),
+        ("lfm", "full_attn_idxs", [0]),
+        ("lfm", "layer_types", [[]]),
+    ],
+)
+def test_a_checkpoint_that_tells_nonsense_is_a_bad_checkpoint(tmp_path: Path, part: str, key: str, value: Any) -> None:
+    folder = copied(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config[part][key] = value
+    written(folder / "config.json", json.dumps(config))
+    with pytest.raises(ModelError, match=r"expected"):
+        load_runner(open_checkpoint(folder), settings_for(folder))
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_knows_is_a_foreign_one(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    config = json.loads((folder / "tokenizer.json").read_text())
+    config["model"]["vocab"]["<foreign>"] = 70_000
+    written(folder / "tokenizer.json", json.dumps(config))
+    with pytest.raises(ModelError, match="found 70000 for '<foreign>'"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "audio_detokenizer/config.json"])
+def test_a_file_that_never_comes_to_an_end_is_no_json(tmp_path: Path, name: str) -> None:
+    folder = copied(tmp_path)
+    written(folder / name, "[" * 100_000)
+    with pytest.raises(ModelError, match="expected JSON"):
+        load_runner(open_checkpoint(folder), settings_for(folder))
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "cpu:3", "nowhere"])
+def test_a_device_that_the_engine_does_not_run_on_is_a_wrong_setting(device: str) -> None:
+    with pytest.raises(SettingsError, match="expected auto, cpu or cuda"):
+        load_engine(settings_for(tiny_checkpoint(seed=2), device=device))
+
+
+def copied(folder: Path) -> Path:
+    """A checkpoint whose files can be replaced one by one."""
+    shutil.copytree(tiny_checkpoint(seed=2), folder / "checkpoint", copy_function=os.symlink)
+    return folder / "checkpoint"
+
+
+def written(file: Path, text: str) -> None:
+    file.unlink()
+    file.write_text(text)

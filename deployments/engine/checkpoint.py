@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from deployments.engine.alternation import ControlTokens
 from deployments.engine.shape import ModelShape, shape_of
-from routing.errors import ModelError
+from routing.errors import AntiphonError, ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +86,12 @@ def open_checkpoint(
     folder = find_folder(name, revision, download or download_snapshot)
     check_files(folder)
     config = read_json(folder / CONFIG_FILE)
-    shape = shape_of(config)
-    places = tensor_places(folder)
-    audio_vocabulary = check_tensors(folder, places, shape)
+    with made_from(folder, "a model"):
+        shape = shape_of(config)
+        places = tensor_places(folder)
+        audio_vocabulary = check_tensors(folder, places, shape)
     tokenizer = read_tokenizer(folder / TOKENIZER_FILE)
+    check_ids(tokenizer, folder / TOKENIZER_FILE, shape.vocabulary)
     return Checkpoint(
         folder=folder,
         config=config,
@@ -100,6 +103,22 @@ def open_checkpoint(
         mimi_file=mimi if (mimi := folder / MIMI_FILE).is_file() else None,
         places=places,
     )
+
+
+@contextmanager
+def made_from(folder: Path, part: str) -> Iterator[None]:
+    """Numbers and names that nobody foresees fail in any way, deep in what they are given to: say whence they came.
+
+    Raises ModelError in the place of what is no error of ours; a device without memory stays what it is.
+    """
+    try:
+        yield
+    except (AntiphonError, torch.OutOfMemoryError):
+        raise
+    except Exception as exc:
+        raise ModelError(
+            f"{folder}: expected a {CONFIG_FILE} and tensors of which {part} can be made; it fails with {exc!r}"
+        ) from exc
 
 
 # -- the folder ------------------------------------------------------------------------------------------------------
@@ -170,7 +189,7 @@ def listing(folder: Path) -> str:
 def read_json(file: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise ModelError(f"{file}: expected JSON: {exc}") from exc
     if not isinstance(content, Mapping):
         raise ModelError(f"{file}: expected a JSON object, found {type(content).__name__}")
@@ -185,6 +204,13 @@ def read_tokenizer(file: Path) -> Tokenizer:
         return Tokenizer.from_file(str(file))
     except Exception as exc:  # the library raises nothing narrower
         raise ModelError(f"{file}: expected the definition of a tokenizer: {exc}") from exc
+
+
+def check_ids(tokenizer: Tokenizer, file: Path, vocabulary: int) -> None:
+    """An id that the model does not know would fail in the middle of somebody's turn."""
+    token, highest = max(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
+    if highest >= vocabulary:
+        raise ModelError(f"{file}: expected ids below {vocabulary} by {CONFIG_FILE}, found {highest} for {token!r}")
 
 
 def control_tokens(tokenizer: Tokenizer, file: Path, *, end_of_audio: int) -> ControlTokens:
@@ -257,6 +283,7 @@ def check_tensors(folder: Path, places: Mapping[str, Path], shape: ModelShape) -
         f"depthformer.layers.{last}.operator.out_proj.weight": (shape.depth_hidden, shape.depth_hidden),
         f"depth_embeddings.{shape.codebooks - 1}.embedding.weight": (size, shape.depth_hidden),
         "audio_adapter.model.0.weight": (encoder_width(shape),),
+        f"conformer.layers.{shape.encoder['n_layers'] - 1}.norm_out.weight": (shape.encoder["d_model"],),
     }
     for name, wanted in expected.items():
         if (found := tensor_shape(folder, places, name)) != wanted:

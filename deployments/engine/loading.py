@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import torch
 
-from deployments.engine.checkpoint import Checkpoint, open_checkpoint
+from deployments.engine.checkpoint import Checkpoint, made_from, open_checkpoint
 from deployments.engine.detokenizer import Detokenizer, load_detokenizer
 from deployments.engine.encoder import SpeechEncoder
 from deployments.engine.engine import Engine
@@ -83,14 +83,19 @@ def load_runner(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     logger.info("loading %s on %s as %s", checkpoint.folder.name, device, dtype)
-    model = load_speech_model(checkpoint, device=device, dtype=dtype)
+    with made_from(checkpoint.folder, "a backbone and a depthformer"):
+        model = load_speech_model(checkpoint, device=device, dtype=dtype)
+    with made_from(checkpoint.folder, "an encoder of speech"):
+        encoder = SpeechEncoder(checkpoint, device=device, dtype=dtype, maximum_sec=settings.maximum_speech_sec)
+    with made_from(checkpoint.folder, "a detokenizer"):
+        detokenizer = load_detokenizer(checkpoint, settings.detokenizer, device=device)
     quantise(model, backbone=settings.backbone_weights, depthformer=settings.depthformer_weights)
     if not settings.compile:
         pack(model)
     return Runner(
         model=model,
-        encoder=SpeechEncoder(checkpoint, device=device, dtype=dtype, maximum_sec=settings.maximum_speech_sec),
-        detokenizer=watch(load_detokenizer(checkpoint, settings.detokenizer, device=device)),
+        encoder=encoder,
+        detokenizer=watch(detokenizer),
         graphs=StepGraphs(device, compile=settings.compile),
         slots=settings.slots,
         positions=settings.slot_positions,
@@ -119,6 +124,8 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as exc:
         raise SettingsError(f"device: expected auto, cpu or cuda, got {name!r}") from exc
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise SettingsError(f"device: expected auto, cpu or cuda, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingsError(f"device: {name!r} is asked for, and PyTorch finds no CUDA device here")
     return device
