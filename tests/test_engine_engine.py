@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -335,6 +336,30 @@ async def test_a_reply_that_fails_between_two_steps_fails_alone(moment: str) -> 
         await told(again)
         assert engine.statistics().sessions.running == 0
     assert [items_of(again)] == await of_stock(clip(0))
+
+
+async def test_nothing_is_left_of_callers_who_come_and_go_as_they_like() -> None:
+    """Eight at a time in four sessions: each reply is overtaken, held, let go of or heard, at any moment of it."""
+    chance = random.Random(0)
+
+    async def turn(number: int) -> None:
+        answer = engine.ask(Talk(f"restless {number % 4}").question(clip(number % 3)))
+        reader = asyncio.create_task(outcome(answer))
+        await asyncio.sleep(chance.choice([0, 0, 0.01, 0.03]))
+        acts: list[Callable[[], None]] = [answer.release, answer.close, lambda: answer.close(heard_sec=0.1)]
+        for act in chance.choices(acts, k=2):
+            act()
+            await asyncio.sleep(chance.choice([0, 0.01]))
+        answer.close()
+        await reader
+
+    async with running() as engine:
+        for start in range(0, 80, 8):
+            await asyncio.gather(*map(turn, range(start, start + 8)))
+        assert items_of(await told_answer(engine, "after the restless")) == (await of_stock(clip(0)))[0]
+    left = (engine._answers, engine._held, engine._closed, engine._arrivals, engine._runner._replies)
+    assert [len(one) for one in left] == [0] * 5
+    assert engine.statistics().sessions.running == engine.statistics().scheduler.running == 0
 
 
 @contextmanager
