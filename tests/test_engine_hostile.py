@@ -112,6 +112,23 @@ async def test_words_in_the_place_of_marks_and_halves_of_characters_are_read() -
         assert isinstance((await told(engine.ask(talk.question(clip(0)))))[-1], ReplyEnd)
 
 
+def test_an_event_loop_may_end_while_a_reply_is_made() -> None:
+    """Whoever left in such a hurry may still close the engine, and use it again."""
+
+    async def hurry() -> Answer:
+        await loaded().__aenter__()
+        return loaded().ask(Talk("hurry").question(clip(0)))
+
+    async def later() -> None:
+        await loaded().__aexit__()
+        async with running():
+            pass
+
+    answer = asyncio.run(hurry())
+    answer.release()
+    asyncio.run(later())
+
+
 async def test_an_engine_is_entered_once_at_a_time() -> None:
     async with running() as engine:
         with pytest.raises(RuntimeError, match="once at a time"):

@@ -8,6 +8,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -399,14 +400,15 @@ class Engine:
                 self._sessions.forget(answer.lease.key)
         if isinstance(error, AntiphonError):
             return error
-        failure = BackendError(f"the reply failed: {str(error) or repr(error)}")
+        failure = BackendError(f"the reply failed: {error!r}")
         failure.__cause__ = error
         return failure
 
     def _tell(self, news: News) -> None:
         """One hop to the event loop, with everybody's news."""
-        if news and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(deliver, news)
+        if news and self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed, and nobody reads any more
+                self._loop.call_soon_threadsafe(deliver, news)
 
 
 def deliver(news: News) -> None:
