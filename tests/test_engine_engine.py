@@ -109,7 +109,7 @@ async def test_what_is_heard_and_read_is_what_was_sampled() -> None:
     assert np.abs(sound - whole).max() < 1e-5
     assert text_of(events) == text.rstrip("\N{REPLACEMENT CHARACTER}")  # half a character at the end is none
     assert isinstance(events[-1], ReplyEnd)
-    assert list(events[-1].timings_ms) == ["queue", "prefill", "first_text", "first_audio", "rest", "encode"]
+    assert list(events[-1].timings_ms) == ["queue", "encode", "prefill", "first_text", "first_audio", "rest"]
     assert events[-1].output_tokens == len(items)
 
 

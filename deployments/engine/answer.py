@@ -46,18 +46,19 @@ class Marks:
     encode_sec: float = 0.0
 
     def timings_ms(self) -> Mapping[str, float]:
-        """Each phase that took place, by its name, in the order of the work; ``encode`` is a part of ``prefill``."""
-        phases = {
-            "queue": (self.asked, self.started),
-            "prefill": (self.started, self.prefilled),
-            "first_text": (self.started, self.first_text),
-            "first_audio": (self.first_text, self.first_audio),
-            "rest": (self.first_audio or self.first_text, self.ended),
+        """Each phase that took place, by its name, in the order of the work. Together they are the whole time."""
+        encoded = None if self.started is None else self.started + self.encode_sec
+        moments = {
+            "queue": self.started,
+            "encode": encoded,
+            "prefill": self.prefilled,
+            "first_text": self.first_text,
+            "first_audio": self.first_audio,
+            "rest": self.ended,
         }
-        spans = {
-            name: (end - begin) * 1000 for name, (begin, end) in phases.items() if begin is not None and end is not None
-        }
-        return spans | {"encode": self.encode_sec * 1000}
+        passed = {name: moment for name, moment in moments.items() if moment is not None}
+        begins = [self.asked, *passed.values()]
+        return {name: (end - begin) * 1000 for begin, (name, end) in zip(begins, passed.items(), strict=False)}
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -106,7 +106,10 @@ class Engine:
             self._closing = True
             self._stir()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, STUCK_AFTER_SEC)
+            if self._thread.is_alive():
+                logger.error("a step does not end; the engine is left alone with it")
+                self._abandon_all(BackendUnavailable("the engine was closed in the middle of a step"))
             self._thread = None
 
     def ask(self, question: Question) -> Answer:

@@ -13,7 +13,6 @@ from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from deployments.engine.sequence import Modality, PrefillChunk, Sequence, StepPl
 from deployments.engine.sessions import Lease, StateAction
 from deployments.engine.settings import SamplingSettings, Way
 from deployments.engine.speech_model import SpeechModel
+from deployments.engine.stopwatch import Stopwatch
 from routing.errors import InvalidRequest
 from routing.turns import Samples
 
@@ -168,19 +168,15 @@ class Runner:
     def run(self, plan: StepPlan) -> StepOutcome:
         """Do what the plan says. A failure ends the sequences it concerns, found by trying halves, and no others."""
         outcome = StepOutcome()
-        self._encode(plan.encode, outcome)
+        watch = Stopwatch(self._device)
+        attempt(plan.encode, lambda part: self._embed(plan.encode[part]), outcome)
+        watch.stop()
         failed = outcome.failed()
         prompted = self._prefill([chunk for chunk in plan.prefill if chunk.sequence.key not in failed], outcome)
         text, audio = self._decode(plan.decode, outcome)
         self._speak([prompted, text], audio, outcome)
+        outcome.encode_sec = watch.seconds() if plan.encode else 0.0
         return outcome
-
-    def _encode(self, sequences: Several[Sequence], outcome: StepOutcome) -> None:
-        began = perf_counter()
-        attempt(sequences, lambda part: self._embed(sequences[part]), outcome)
-        if sequences:
-            self._wait_for_device()
-            outcome.encode_sec = perf_counter() - began
 
     def _prefill(self, chunks: list[PrefillChunk], outcome: StepOutcome) -> _Batch:
         """Prefills, and gives the hidden states of those whose prompt is complete.
@@ -433,10 +429,6 @@ class Runner:
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
-
-    def _wait_for_device(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
 
 def buckets(first: int, last: int, *, fixed: bool) -> Buckets:
