@@ -395,6 +395,14 @@ async def test_what_is_no_speech_is_refused_at_once(speech: Any, said: str) -> N
         assert items_of(await told_answer(engine, "speech")) != []
 
 
+async def test_a_text_that_would_hold_everybody_up_is_refused() -> None:
+    talk = Talk("long")
+    talk.history = [Message("user", "a" * 40_000)]
+    async with running() as engine:
+        with pytest.raises(InvalidRequest, match="at most 32768 characters, came 40000"):
+            engine.ask(talk.question(None))
+
+
 async def told_answer(engine: Engine, name: str) -> Answer:
     answer = engine.ask(Talk(name).question(clip(0)))
     await told(answer)

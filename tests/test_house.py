@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from deployments.engine.settings import EngineSettings
 from edge_client.settings import EdgeSettings
 
 ROOT = Path(__file__).parent.parent
@@ -93,8 +94,9 @@ def test_continuous_integration_runs_commands_of_the_readme() -> None:
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", README, re.MULTILINE)
-    assert {name: yaml.safe_load(default) for name, default in rows} == dict(values(EdgeSettings()))
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| `(.*?)` \|", README, re.MULTILINE)
+    settings = [*values(EdgeSettings()), *values(EngineSettings(), "engine.")]
+    assert {name: yaml.safe_load(default) for name, default in rows} == dict(settings)
 
 
 def values(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]]:

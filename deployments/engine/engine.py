@@ -8,12 +8,14 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
 from deployments.engine.alternation import Alternation, ControlTokens, Interleaved, Sequential
 from deployments.engine.answer import Answer, Marks, Question
+from deployments.engine.engine_thread import EngineThread
 from deployments.engine.outcome import Sampled, StepOutcome
 from deployments.engine.prompt import Mode, dialogue_of
 from deployments.engine.reply_stream import ReplyStream
@@ -23,12 +25,13 @@ from deployments.engine.sequence import Pace, Sequence, StepPlan
 from deployments.engine.sessions import Ending, Lease, SessionStatistics, SessionTable
 from deployments.engine.settings import EngineSettings
 from deployments.engine.vocabulary import TextStream
-from routing.errors import AntiphonError, BackendError, BackendUnavailable
-from routing.turns import ReplyEvent
+from routing.errors import AntiphonError, BackendError, BackendUnavailable, InvalidRequest
+from routing.turns import Message, ReplyEvent, Turn
 
 logger = logging.getLogger(__name__)
 
 PROMPT_MARKS = 16  # positions of a question that are neither speech nor words; only admission guesses with it
+TEXT_CHARACTERS = 32_768  # of one message: more than any slot holds, and little enough to be encoded in a moment
 STUCK_AFTER_SEC = 30.0  # a step that takes longer will not end
 
 type News = dict[ReplyStream, list[ReplyEvent | AntiphonError]]
@@ -58,6 +61,7 @@ class Engine:
     def __init__(
         self,
         *,
+        thread: EngineThread,
         runner: Runner,
         scheduler: Scheduler,
         sessions: SessionTable,
@@ -67,6 +71,7 @@ class Engine:
         pace: Pace,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        self._thread = thread
         self._runner = runner
         self._scheduler = scheduler
         self._sessions = sessions
@@ -87,40 +92,39 @@ class Engine:
         self._step_began: float | None = None
         self._step_sec = 0.0
         self._frames = self._tokens = self._faults = 0
-        self._thread: threading.Thread | None = None
+        self._run_of_steps: Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # -- asked on the event loop ---------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Engine:
-        if self._thread is not None and self._thread.is_alive():
+        if self._run_of_steps is not None and not self._run_of_steps.done():
             raise RuntimeError("expected an engine to be entered once at a time, and this one runs")
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
-        self._thread.start()
+        self._run_of_steps = self._thread.do(self._work)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         with self._changed:
             self._closing = True
             self._stir()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, STUCK_AFTER_SEC)
-            if self._thread.is_alive():
-                logger.error("a step does not end; the engine is left alone with it")
-                self._abandon_all(BackendUnavailable("the engine was closed in the middle of a step"))
-            self._thread = None
+        assert self._run_of_steps is not None
+        done, _pending = await asyncio.wait({asyncio.wrap_future(self._run_of_steps)}, timeout=STUCK_AFTER_SEC)
+        if not done:
+            logger.error("a step does not end; the engine is left alone with it")
+            self._abandon_all(BackendUnavailable("the engine was closed in the middle of a step"))
 
     def ask(self, question: Question) -> Answer:
         """Ask for a reply. It is refused at once where there is no room for it.
 
         Raises:
             AtCapacity: the engine is full, and says when it is worth asking again.
-            InvalidRequest: the speech is none.
+            InvalidRequest: the speech is none, or a text is too long.
             BackendUnavailable: the engine is closing, or has failed.
         """
         self.check_health()
+        check_texts(question.turn)
         if question.speech is not None:
             self._runner.encoder.check(question.speech)
         answer = self._answer(question)
@@ -135,7 +139,7 @@ class Engine:
         """Raises BackendUnavailable when the engine's thread is gone, or stuck in a step."""
         if self._failure is not None:
             raise BackendUnavailable(f"the engine has failed: {self._failure!r}")
-        if self._closing or self._thread is None:
+        if self._closing or self._run_of_steps is None:
             raise BackendUnavailable("the engine is closed")
         if self._step_running_sec() > STUCK_AFTER_SEC:
             raise BackendUnavailable(f"a step of the engine has been running for {self._step_running_sec():.0f} s")
@@ -412,6 +416,15 @@ class Engine:
         if news and self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed, and nobody reads any more
                 self._loop.call_soon_threadsafe(deliver, news)
+
+
+def check_texts(turn: Turn) -> None:
+    """Raises InvalidRequest for a text that no slot has room for. To encode it would hold everybody's steps up."""
+    said = (item.text for item in turn.history if isinstance(item, Message))
+    longest = max(len(text) for text in (turn.instructions, turn.script, *said) if isinstance(text, str))
+    if longest > TEXT_CHARACTERS:
+        message = f"expected instructions, scripts and messages of at most {TEXT_CHARACTERS} characters, came {longest}"
+        raise InvalidRequest(message, code="text_too_long")
 
 
 def deliver(news: News) -> None:

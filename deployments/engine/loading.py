@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from weakref import finalize
 
 import torch
 
@@ -13,6 +14,7 @@ from deployments.engine.checkpoint import Checkpoint, made_from, open_checkpoint
 from deployments.engine.detokenizer import Detokenizer, load_detokenizer
 from deployments.engine.encoder import SpeechEncoder
 from deployments.engine.engine import Engine
+from deployments.engine.engine_thread import EngineThread
 from deployments.engine.graphs import StepGraphs
 from deployments.engine.packing import pack
 from deployments.engine.prompt import Prompter
@@ -30,7 +32,7 @@ from routing.turns import REPLY_SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
-PREPARED_SHAPES = 256  # enough for the steps of every batch, which come again and again
+PREPARED_SHAPES = 64  # enough for the steps of every batch, which come again and again
 ROOM_SEC = 10.0  # of a reply, for which there must be room in a slot where a turn begins
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -42,6 +44,18 @@ def load_engine(settings: EngineSettings) -> Engine:
         ModelError: the checkpoint is missing, damaged, or none of LFM2-Audio.
         SettingsError: this machine or this model cannot do what the settings ask for.
     """
+    thread = EngineThread()
+    try:
+        engine = thread.do(lambda: build_engine(settings, thread)).result()
+    except BaseException:
+        thread.close()
+        raise
+    finalize(engine, thread.close)
+    return engine
+
+
+def build_engine(settings: EngineSettings, thread: EngineThread) -> Engine:
+    """Called on ``thread``, which then runs the engine."""
     checkpoint = open_checkpoint(settings.checkpoint, revision=settings.revision)
     runner = load_runner(checkpoint, settings)
     pace = Pace(runner.frame_samples / REPLY_SAMPLE_RATE, checkpoint.shape.text_run, checkpoint.shape.audio_run)
@@ -50,6 +64,7 @@ def load_engine(settings: EngineSettings) -> Engine:
     logger.info("measuring what steps cost")
     cost = measure_costs(runner, sessions, settings)
     return Engine(
+        thread=thread,
         runner=runner,
         scheduler=Scheduler(settings.scheduler, cost, **asdict(pace)),
         sessions=sessions,

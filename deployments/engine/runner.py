@@ -51,7 +51,7 @@ class NotFinite(ArithmeticError):
     """The model computed no numbers for this row, only NaN or infinity."""
 
 
-CONTEXT = 128  # positions of keys and values that a step reads at least; longer ones are read in doublings of it
+CONTEXT = 128  # positions of keys and values that a step reads at least, and by which it reads more
 TOPS = (4, 16, 64, 256)  # how many likeliest tokens are looked for, at least as many as the largest top-k of a step
 
 PREFILLS_RECORDED = 4  # rows: more are rarely prefilled at once, and each size has many recordings
@@ -121,7 +121,7 @@ class Runner:
         self._fixed_shapes = fixed_shapes
         self._batches = buckets(1, maximum_batch, fixed=fixed_shapes)
         self._chunks = buckets(min(32, maximum_chunk), maximum_chunk, fixed=fixed_shapes)
-        self._contexts = Buckets.doubling(min(CONTEXT, positions), positions)
+        self._contexts = buckets(min(CONTEXT, positions), positions, fixed=fixed_shapes, apart=CONTEXT)
         self._tops = Buckets(TOPS)
 
     # -- the life of a reply -------------------------------------------------------------------------------------------
@@ -431,9 +431,9 @@ class Runner:
         return tensor if self._device.type == "cpu" else tensor.pin_memory().to(self._device, non_blocking=True)
 
 
-def buckets(first: int, last: int, *, fixed: bool) -> Buckets:
-    """Few sizes where each needs a recording of its own; all of them where padding would only cost."""
-    return Buckets.doubling(first, last) if fixed else Buckets(range(1, last + 1))
+def buckets(first: int, last: int, *, fixed: bool, apart: int = 1) -> Buckets:
+    """Few sizes where each needs a recording of its own; many, so far ``apart``, where padding only costs."""
+    return Buckets.doubling(first, last) if fixed else Buckets({*range(apart, last, apart), last})
 
 
 def attempt[Made](

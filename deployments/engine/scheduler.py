@@ -155,8 +155,11 @@ class Scheduler:
     def observe(self, plan: StepPlan, seconds: float) -> None:
         """Say how long a step took, for predictions that keep up with a machine that has grown slower or faster.
 
-        To be called before the sequences are brought up to date, since a plan's work is read from them.
+        To be called before the sequences are brought up to date, since a plan's work is read from them. Prompts are
+        left out: how long one takes also depends on whether its length was met before.
         """
+        if plan.encode or plan.prefill:
+            return
         self._correction.observe(self._cost.predict(work_of(plan)), seconds)
 
     def statistics(self) -> SchedulerStatistics:

@@ -59,7 +59,9 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: str = Field(description="a local folder in the released layout, or a hub id")
+    checkpoint: str = Field(
+        default="LiquidAI/LFM2.5-Audio-1.5B", description="a local folder in the released layout, or a hub id"
+    )
     revision: str | None = Field(default=None, description="of the hub id")
     device: str = Field(default="auto", description="cpu, cuda, cuda:1; auto takes a GPU where there is one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="auto: bfloat16 on a GPU")

@@ -7,7 +7,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from rich.table import Table
 
@@ -22,6 +22,7 @@ from routing.turns import Samples
 ENDLESS = 1 << 30  # frames
 NEWCOMER_FRAMES = 12  # after about a second a newcomer hangs up
 SETTLING_SEC = 1.0  # after everybody who is spoken to hears something
+PATIENCE_SEC = 15.0  # without another caller who is spoken to: then the engine has no room for more
 PAUSE_SEC = 0.1  # between two turns of the idle engine
 
 numbers = itertools.count()  # so that every caller is a new one
@@ -42,9 +43,10 @@ class Crowd:
 class LoadReport:
     """What it was like. Times are None where everybody was refused."""
 
-    speaking: int
+    speaking: int  # to whom the engine could speak at the same time: fewer than called, where it has no room
     newcomers: int
     refused: int  # of the newcomers: the engine said at once that it is full
+    reason: str  # what it said to the last of them
     idle_first_audio_ms: Quantiles | None
     loaded_first_audio_ms: Quantiles | None
     gaps: int  # heard by those who were spoken to all the time
@@ -70,6 +72,7 @@ class _Waits:
 
     seconds: list[float] = field(default_factory=list)
     refused: int = 0
+    reason: str = ""  # of the latest refusal
 
     def quantiles_ms(self) -> Quantiles | None:
         return quantiles(1000 * value for value in self.seconds) if self.seconds else None
@@ -89,14 +92,23 @@ async def measure_load(engine: Engine, crowd: Crowd, advance: Callable[[], None]
         async with asyncio.TaskGroup() as group:
             names = [f"speaker {number}" for number in range(crowd.speaking)]
             speakers = [group.create_task(_converse(engine, name, said, heard, begun)) for name in names]
-            for _ in names:
-                await begun.acquire()
+            speaking = await _all_begun(begun, len(names))
             await asyncio.sleep(SETTLING_SEC)
             await _newcomers(engine, said, crowd, loaded, advance)
             statistics = engine.statistics().scheduler
             for speaker in speakers:
                 speaker.cancel()
-    return _report(crowd, idle, loaded, heard, statistics)
+    return _report(replace(crowd, speaking=speaking), idle, loaded, heard, statistics)
+
+
+async def _all_begun(begun: asyncio.Semaphore, callers: int) -> int:
+    """How many are spoken to: all who call, unless the engine has no room for more of them."""
+    for spoken_to in range(callers):
+        try:
+            await asyncio.wait_for(begun.acquire(), PATIENCE_SEC)
+        except TimeoutError:
+            return spoken_to
+    return callers
 
 
 async def _call(engine: Engine, said: Samples, waits: _Waits) -> None:
@@ -104,8 +116,9 @@ async def _call(engine: Engine, said: Samples, waits: _Waits) -> None:
     listener = Listener(time.perf_counter())
     try:
         await listen(ask(engine, f"newcomer {next(numbers)}", said), listener, frames=NEWCOMER_FRAMES)
-    except AtCapacity:
+    except AtCapacity as error:
         waits.refused += 1
+        waits.reason = str(error)
     else:
         waits.seconds.append(listener.first_audio_sec)
 
@@ -139,6 +152,7 @@ def _report(
         speaking=crowd.speaking,
         newcomers=crowd.newcomers,
         refused=loaded.refused,
+        reason=loaded.reason,
         idle_first_audio_ms=idle.quantiles_ms(),
         loaded_first_audio_ms=loaded.quantiles_ms(),
         gaps=len(gaps_sec),
@@ -161,4 +175,6 @@ def load_lines(report: LoadReport) -> Iterator[str]:
     if report.ratio is not None:
         yield f"loaded beside idle, at p95: {report.ratio:.2f} ×"
     yield f"newcomers: {report.newcomers}, of whom refused: {report.refused}; rows per step: {report.mean_batch:.1f}"
+    if report.refused:
+        yield f"the last one was refused because {report.reason}"
     yield f"{report.speaking} were spoken to meanwhile: {report.gaps} gaps, the longest {report.longest_gap_ms:.0f} ms"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +25,8 @@ def checkpoint(
 ) -> Iterator[Path]:
     """A model whose replies keep their rhythm, in a folder that is there for as long as it is needed."""
     with TemporaryDirectory(prefix="antiphon-bench-") as folder:
-        yield write_random_checkpoint(
+        write = partial(
+            write_random_checkpoint,
             Path(folder),
             PRESETS[preset],
             seed=SEED,
@@ -32,6 +35,13 @@ def checkpoint(
             boost=NO_CONTROLS,
             progress=lambda part: tell(f"{preset}: making the {part}"),
         )
+        yield apart(write)
+
+
+def apart[Result](work: Callable[[], Result]) -> Result:
+    """Do it on a thread that is gone afterwards: what computes later shall not be slowed down (see `EngineThread`)."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def speech(seconds: float, seed: int = SEED) -> Samples:

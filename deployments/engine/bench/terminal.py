@@ -19,7 +19,7 @@ from deployments.engine.bench.compare import Listener, Scope, compare
 from deployments.engine.bench.conditions import Conditions, conditions
 from deployments.engine.bench.endurance import BLOCK, measure_endurance
 from deployments.engine.bench.load import Crowd, load_lines, load_table, measure_load
-from deployments.engine.bench.material import checkpoint
+from deployments.engine.bench.material import apart, checkpoint
 from deployments.engine.bench.ours import DTYPE_NAMES, engine_settings
 from deployments.engine.bench.plots import write_plots
 from deployments.engine.bench.report import Cell, tables
@@ -124,7 +124,7 @@ def whole_engine(target: Target, listener: Listener) -> Iterator[Engine]:
 
 def show_load(target: Target, crowd: Crowd, files: Files, console: Console) -> None:
     """Measure and show how long newcomers wait beside others."""
-    machine = conditions(target.device)
+    machine = apart(lambda: conditions(target.device))
     console.print(f"{target}; {machine}")
     with progress(crowd.idle_turns + crowd.newcomers, console) as listener, whole_engine(target, listener) as engine:
         report = asyncio.run(measure_load(engine, crowd, lambda: listener.advance(1)))
@@ -134,7 +134,7 @@ def show_load(target: Target, crowd: Crowd, files: Files, console: Console) -> N
 
 def show_endurance(target: Target, turns: int, files: Files, console: Console) -> None:
     """Measure and show what becomes of the memory."""
-    machine = conditions(target.device)
+    machine = apart(lambda: conditions(target.device))
     console.print(f"{target}; {machine}")
 
     with progress(turns, console) as listener, whole_engine(target, listener) as engine:
