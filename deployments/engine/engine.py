@@ -322,16 +322,13 @@ class Engine:
         self._tell({answer.stream: [error or BackendError("the reply was closed")]})
 
     def _close_all(self) -> None:
-        with self._changed:
-            arrivals, self._arrivals = self._arrivals, []
-        for answer in [*self._answers.values(), *arrivals]:
+        for answer in [*self._answers.values(), *self._take_arrivals()]:
             self._close(answer, BackendUnavailable("the engine was closed"))
 
     def _abandon_all(self, error: AntiphonError) -> None:
         """What the sessions hold is of no use any more."""
-        with self._changed:
-            answers = [*self._answers.values(), *self._arrivals]
-            self._answers, self._arrivals = {}, []
+        answers = [*self._answers.values(), *self._take_arrivals()]
+        self._answers = {}
         self._tell({answer.stream: [error] for answer in answers})
 
     def _drop(self, answer: Answer) -> None:
@@ -402,9 +399,7 @@ class Engine:
         """Nobody knows what the slot holds now: the session's next turn does not build on it."""
         self._drop(answer)
         if answer.lease is not None:
-            self._sessions.finish(answer.lease, Ending.FAILED, self._clock())
-            if isinstance(answer.lease.key, str):
-                self._sessions.forget(answer.lease.key)
+            self._sessions.discard(answer.lease, self._clock())
         if isinstance(error, AntiphonError):
             return error
         failure = BackendError(f"the reply failed: {error!r}")

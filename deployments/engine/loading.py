@@ -58,7 +58,7 @@ def build_engine(settings: EngineSettings, thread: EngineThread) -> Engine:
     """Called on ``thread``, which then runs the engine."""
     checkpoint = open_checkpoint(settings.checkpoint, revision=settings.revision)
     runner = load_runner(checkpoint, settings)
-    pace = Pace(runner.frame_samples / REPLY_SAMPLE_RATE, checkpoint.shape.text_run, checkpoint.shape.audio_run)
+    pace = pace_of(checkpoint, runner)
     vocabulary = Vocabulary(checkpoint.tokenizer)
     sessions = new_sessions(vocabulary, runner, settings, pace)
     logger.info("measuring what steps cost")
@@ -73,6 +73,10 @@ def build_engine(settings: EngineSettings, thread: EngineThread) -> Engine:
         settings=settings,
         pace=pace,
     )
+
+
+def pace_of(checkpoint: Checkpoint, runner: Runner) -> Pace:
+    return Pace(runner.frame_samples / REPLY_SAMPLE_RATE, checkpoint.shape.text_run, checkpoint.shape.audio_run)
 
 
 def new_sessions(vocabulary: Vocabulary, runner: Runner, settings: EngineSettings, pace: Pace) -> SessionTable:

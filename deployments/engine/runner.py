@@ -168,15 +168,19 @@ class Runner:
     def run(self, plan: StepPlan) -> StepOutcome:
         """Do what the plan says. A failure ends the sequences it concerns, found by trying halves, and no others."""
         outcome = StepOutcome()
-        watch = Stopwatch(self._device)
-        attempt(plan.encode, lambda part: self._embed(plan.encode[part]), outcome)
-        watch.stop()
+        encoding = self._encode(plan.encode, outcome) if plan.encode else None
         failed = outcome.failed()
         prompted = self._prefill([chunk for chunk in plan.prefill if chunk.sequence.key not in failed], outcome)
         text, audio = self._decode(plan.decode, outcome)
         self._speak([prompted, text], audio, outcome)
-        outcome.encode_sec = watch.seconds() if plan.encode else 0.0
+        outcome.encode_sec = encoding.seconds() if encoding else 0.0
         return outcome
+
+    def _encode(self, sequences: Several[Sequence], outcome: StepOutcome) -> Stopwatch:
+        watch = Stopwatch(self._device)
+        attempt(sequences, lambda part: self._embed(sequences[part]), outcome)
+        watch.stop()
+        return watch
 
     def _prefill(self, chunks: list[PrefillChunk], outcome: StepOutcome) -> _Batch:
         """Prefills, and gives the hidden states of those whose prompt is complete.

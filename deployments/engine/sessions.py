@@ -356,6 +356,12 @@ class SessionTable:
         session.intact = ending is not Ending.FAILED
         self._rest(session, now)
 
+    def discard(self, lease: Lease, now: float) -> None:
+        """The turn is over, and nobody knows what its slot holds: not even the part before the turn is built on."""
+        self.finish(lease, Ending.FAILED, now)
+        if isinstance(lease.key, str):
+            self.forget(lease.key)
+
     def rollback(self, lease: Lease, now: float) -> None:
         """The turn was never asked, whether it runs or has ended. Nothing happens if its slot was given to others."""
         session = self._sessions.get(lease.key)

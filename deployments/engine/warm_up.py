@@ -12,7 +12,7 @@ from deployments.engine.cost_model import CostModel, Observation, work_of
 from deployments.engine.prompt import Dialogue, Mode, SpeechPiece
 from deployments.engine.runner import Runner
 from deployments.engine.sequence import Modality, PrefillChunk, Sequence, StepPlan
-from deployments.engine.sessions import Ending, Lease, SessionTable
+from deployments.engine.sessions import Lease, SessionTable
 from deployments.engine.settings import EngineSettings
 from routing.turns import SPEECH_SAMPLE_RATE
 
@@ -88,8 +88,7 @@ class _WarmUp:
     def _end(self, begun: list[tuple[Sequence, Lease]]) -> None:
         for sequence, lease in begun:
             self._runner.end(sequence)
-            self._sessions.finish(lease, Ending.FAILED, now=0.0)
-            self._sessions.forget(str(lease.key))
+            self._sessions.discard(lease, now=0.0)
 
 
 def _prefill(chunk: PrefillChunk) -> StepPlan:

@@ -145,12 +145,11 @@ def plain_errors() -> Iterator[None]:
 def choose_device(name: str, threads: int) -> torch.device:
     import torch
 
+    from deployments.engine.loading import find_device
+
     if threads:
         torch.set_num_threads(threads)
-    gpu = torch.cuda.is_available()
-    if name.startswith("cuda") and not gpu:
-        raise SettingsError(f"--device {name} expects a GPU that torch can use, and there is none")
-    return torch.device(("cuda" if gpu else "cpu") if name == "auto" else name)
+    return find_device(name)
 
 
 def known_presets(names: Sequence[str]) -> list[str]:

@@ -14,14 +14,14 @@ from deployments.engine.bench.side import Clock
 from deployments.engine.bench.sound_watch import SoundWatch
 from deployments.engine.checkpoint import open_checkpoint
 from deployments.engine.detokenizer import Detokenizer
-from deployments.engine.loading import load_runner, new_sessions
+from deployments.engine.loading import load_runner, new_sessions, pace_of
 from deployments.engine.prompt import Dialogue, dialogue_of
 from deployments.engine.runner import Runner
-from deployments.engine.sequence import Modality, Pace, PrefillChunk, Sequence, StepPlan
+from deployments.engine.sequence import Modality, PrefillChunk, Sequence, StepPlan
 from deployments.engine.sessions import Ending, Lease, SessionTable
 from deployments.engine.settings import EngineSettings, SamplingSettings, SchedulerSettings
 from deployments.engine.vocabulary import Vocabulary
-from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples, Turn
+from routing.turns import SPEECH_SAMPLE_RATE, Samples, Turn
 
 DTYPE_NAMES: Mapping[torch.dtype, Literal["float32", "bfloat16"]] = {
     torch.float32: "float32",
@@ -72,8 +72,7 @@ def load_ours(folder: Path, largest_batch: int, *, device: torch.device, dtype: 
 
     runner = load_runner(checkpoint, settings, watch=watched)
     runner.record(settings.sampling)
-    pace = Pace(runner.frame_samples / REPLY_SAMPLE_RATE, checkpoint.shape.text_run, checkpoint.shape.audio_run)
-    sessions = new_sessions(Vocabulary(checkpoint.tokenizer), runner, settings, pace)
+    sessions = new_sessions(Vocabulary(checkpoint.tokenizer), runner, settings, pace_of(checkpoint, runner))
     return OurModel(runner, sessions, watches[0])
 
 
