@@ -60,7 +60,7 @@ bench: $(READY) models ## measure latency at the caller; leave the machine idle 
 
 .PHONY: lock
 lock: $(UV) ## write requirements*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
-	$(call compile,requirements-dev.txt,--extra talk --extra lfm2 --group dev)
+	$(call compile,requirements-dev.txt,--extra serve --extra talk --extra lfm2 --group dev)
 	$(call compile,requirements.txt,--constraint requirements-dev.txt)
 	$(call compile,requirements-serve.txt,--constraint requirements.txt --extra serve)
 	$(call compile,requirements-lfm2.txt,--constraint requirements.txt --extra lfm2)

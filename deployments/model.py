@@ -1,0 +1,40 @@
+"""What a replica runs: a backend, and what its keeper must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from routing.load import Load
+from routing.turns import Backend
+
+
+class Model(Protocol):
+    """Loaded and warm. Its work is done on threads of its own: nothing here waits for a step."""
+
+    @property
+    def backend(self) -> Backend:
+        """Answers turns."""
+        ...
+
+    def check_health(self) -> None:
+        """Look whether it still works.
+
+        Raises:
+            BackendError: it is stuck or broken, and its replica should be replaced.
+        """
+        ...
+
+    def load(self) -> Load:
+        """How full it is now."""
+        ...
+
+
+type OpenModel = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Model]]
+"""Loads a model from its settings. Entering waits until it is warm; leaving frees all that it holds.
+
+Raises (on entering):
+    SettingsError: a setting is unknown or wrong.
+    ModelError: its files are missing or damaged.
+"""
