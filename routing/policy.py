@@ -100,6 +100,11 @@ class Choice:
     passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
+def worth_sec(traits: Traits) -> float:
+    """How many seconds of waiting an answer from such a backend is worth, its price taken off."""
+    return traits.quality_sec - traits.cost_sec
+
+
 def choose(policy: PolicyName, question: Question, prospects: Sequence[Prospect], device: DeviceState) -> Choice:
     """Decide. Where nobody can answer, the first of ``prospects`` is chosen all the same, and the reason says so."""
     raise NotImplementedError
