@@ -91,7 +91,7 @@ class Reply:
         self._items: list[Item] = []
         self._message: MessageItem | None = None  # the one being told
         self._spoken: list[MessageItem] = []  # those with sound, in the order they are played
-        self._placement: Placement | None = None
+        self._placements: list[Placement] = []  # another one wherever the speaker changes
         self._end = ReplyEnd()
         self._playing = False
         self._audible = asyncio.Event()
@@ -104,7 +104,7 @@ class Reply:
             return
         match event:
             case Placement():
-                self._placement = event
+                self._placements.append(event)
             case Heard():
                 pass  # the session hears it directly
             case TextDelta(text=text):
@@ -254,4 +254,11 @@ class Reply:
 
     def _report(self) -> TurnReport:
         timings = self._times.milliseconds() | dict(self._end.timings_ms)
-        return TurnReport(self.turn.index, self.turn.turn_id, timings, self._placement, self._end_reason)
+        return TurnReport(
+            index=self.turn.index,
+            turn_id=self.turn.turn_id,
+            timings_ms=timings,
+            placement=self._placements[0] if self._placements else None,
+            switches=tuple(self._placements[1:]),
+            end_reason=self._end_reason,
+        )

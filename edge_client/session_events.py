@@ -92,12 +92,16 @@ class ReplyToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TurnReport:
-    """How a turn went. ``timings_ms`` holds endpoint_wait, ttfa and the backend's own phases, those that happened."""
+    """How a turn went. ``timings_ms`` holds endpoint_wait, ttfa and the backend's own phases, those that happened.
+
+    ``placement`` says who spoke first, ``switches`` who went on where that one could not.
+    """
 
     index: int
     turn_id: str
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     placement: Placement | None = None
+    switches: tuple[Placement, ...] = ()
     end_reason: str | None = None
 
 

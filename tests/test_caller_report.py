@@ -79,6 +79,30 @@ def test_a_foreign_server_leaves_blanks() -> None:
     assert "400" in printed(turn_line(1, report_turn("What time is it?", plain)))
 
 
+def placed(**told: object) -> TurnReport:
+    numbers = ServerNumbers(timings_ms={"endpoint_wait": 200.4, "ttfa": 7.6}, placement=told)
+    plain = Reply(transcript="hm", answer="aha", latency=Latency(v2v_sec=0.4), numbers=numbers, sound=None)
+    return report_turn("Hm?", plain)
+
+
+def test_the_table_shows_who_answered_and_what_was_expected_where_the_server_tells() -> None:
+    cloud = placed(backend="cloud", reason="better, and soon enough", predicted_ms={"cloud": 351.2, "device": 222})
+    text = printed(turns_table([cloud, *turns()]))
+    (row,) = [line for line in text.splitlines() if " cloud " in line]
+    cells = [cell.strip() for cell in row.split("│")]
+    assert cells[6:9] == ["cloud", "351", "400"]
+    assert "better, and" in text
+    assert "placement" not in printed(turns_table(turns()))
+    assert "cloud" in turn_line(1, cloud)
+
+
+def test_a_change_of_the_speaker_is_shown() -> None:
+    silent = {"backend": "device", "reason": "the cloud fell silent"}
+    text = printed(turns_table([placed(backend="cloud", reason="better", switches=[silent])]))
+    assert "cloud → device" in " ".join(text.split())
+    assert "fell" in text
+
+
 def test_the_summary_leaves_barge_ins_out() -> None:
     text = printed(summary_table(turns()))
     (v2v,) = [line for line in text.splitlines() if "V2V" in line]

@@ -26,7 +26,7 @@ test("a spoken turn holds the edge's report and the page's own measurement", () 
     index: 0,
     v2vMs: 290,
     timingsMs: TIMINGS,
-    placement: REPORT.placement,
+    placement: { backends: ["device"], reason: "the only one", predictedMs: {} },
     endReason: "semantic",
     isDone: true,
     reception: null,
@@ -44,6 +44,18 @@ test("the first rows add up to voice to voice, the phases follow one another", (
     ["first_audio", "phase", 60, 30],
   ]);
   assert.equal(turns.spanMs(turn), 290);
+});
+
+test("what was expected stands beside what came, first of who answered", () => {
+  const placement = { backend: "device", reason: "sooner", predicted_ms: { cloud: 900, device: 240 } };
+  const [turn] = after(...spokenTurn("r", 290, { ...REPORT, placement })).turns;
+  const rows = turns.waterfallRows(turn).filter(({ kind }) => kind === "expected" || kind === "passed");
+  assert.deepEqual(rows.map(({ name, kind, durationMs }) => [name, kind, durationMs]), [
+    ["expected:device", "expected", 240],
+    ["expected:cloud", "passed", 900],
+  ]);
+  assert.equal(turns.spanMs(turn), 290);
+  assert.equal(turns.medianMs([turn], "expected:cloud"), 900);
 });
 
 test("how a reply came through explains when it was heard", () => {

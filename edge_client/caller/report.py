@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from edge_client.caller.placement import Placed, read_placement
 from edge_client.caller.quantiles import Quantiles, quantiles
 from edge_client.caller.spoken import Reply
 
@@ -44,6 +45,11 @@ class TurnReport:
     def answered(self) -> bool:
         """Whether the caller asked to the end and then heard an answer."""
         return self.v2v_ms is not None
+
+    @property
+    def placed(self) -> Placed | None:
+        """Who answered, where the server tells."""
+        return read_placement(self.placement)
 
 
 def report_turn(question: str, reply: Reply, *, recording: str | None = None) -> TurnReport:
@@ -103,19 +109,27 @@ def conditions() -> Conditions:
 def turn_line(number: int, turn: TurnReport) -> str:
     """One turn as a line, for when it has just happened."""
     heard, answer = _words(turn)
-    return f"[dim]{number:3}[/]  {heard} → {answer}  [dim]V2V[/] {_figures(turn)[-1]}"
+    by = f"  [dim]{escape(turn.placed.path)}[/]" if turn.placed else ""
+    return f"[dim]{number:3}[/]  {heard} → {answer}  [dim]V2V[/] {_v2v(turn)}{by}"
 
 
 def turns_table(turns: Sequence[TurnReport]) -> Table:
-    """One row per turn."""
+    """One row per turn. Who answered is shown where the server tells of any turn."""
+    told = any(turn.placed for turn in turns)
     table = Table(title="Turns, times in ms", title_justify="left", caption=_caption(turns), caption_justify="left")
     table.add_column("#", justify="right", style="dim")
     table.add_column("heard by the edge", ratio=3, overflow="fold")
     table.add_column("answer", ratio=4, overflow="fold")
-    for heading in ("endpoint\nwait", "\nTTFA", "\nV2V"):
+    for heading in ("endpoint\nwait", "\nTTFA"):
         table.add_column(heading, justify="right", no_wrap=True)
+    if told:
+        table.add_column("placement", overflow="fold")
+        table.add_column("V2V\npredicted", justify="right", no_wrap=True)
+    table.add_column("V2V\nactual" if told else "\nV2V", justify="right", no_wrap=True)
+    if told:
+        table.add_column("reason", ratio=3, overflow="fold")
     for number, turn in enumerate(turns, 1):
-        table.add_row(str(number), *_words(turn), *_figures(turn))
+        table.add_row(str(number), *_words(turn), *_figures(turn, told=told))
     return table
 
 
@@ -125,9 +139,18 @@ def _words(turn: TurnReport) -> tuple[str, str]:
     return (escape(turn.transcript) or f"[dim]{escape(turn.question)} (no transcript)[/]") + cut, answer
 
 
-def _figures(turn: TurnReport) -> tuple[str, str, str]:
-    v2v = "[red]no reply[/]" if turn.missed else _figure(turn.v2v_ms)
-    return _figure(turn.endpoint_wait_ms), _figure(turn.ttfa_ms), v2v + (" early" if turn.early else "")
+def _figures(turn: TurnReport, *, told: bool) -> Iterator[str]:
+    yield from (_figure(turn.endpoint_wait_ms), _figure(turn.ttfa_ms))
+    placed = turn.placed
+    if told:
+        yield from (escape(placed.path), _figure(placed.expected_ms)) if placed else (ABSENT, ABSENT)
+    yield _v2v(turn)
+    if told:
+        yield escape(placed.reason) if placed else ABSENT
+
+
+def _v2v(turn: TurnReport) -> str:
+    return ("[red]no reply[/]" if turn.missed else _figure(turn.v2v_ms)) + (" early" if turn.early else "")
 
 
 def _figure(value: float | None) -> str:

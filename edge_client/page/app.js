@@ -7,6 +7,7 @@ import { Figures } from "./figures.js";
 import { bindHold } from "./hold.js";
 import { tabMemory } from "./memory.js";
 import { Meter } from "./meter.js";
+import { expectedMs, speakers } from "./placement.js";
 import { Stave } from "./stave.js";
 import { Telephone } from "./telephone.js";
 import { Transcript } from "./transcript.js";
@@ -111,8 +112,10 @@ function show() {
 function noteOf(/** @type {import("./captions.js").Caption} */ { responseId }) {
   const turn = telephone.conversation.ledger.turns.find((candidate) => candidate.responseId === responseId);
   if (!turn || !isMeasured(turn)) return "";
-  const answeredAfter = turn.v2vMs === null ? "" : `answered after ${milliseconds(turn.v2vMs)} ms`;
-  return [turn.placement?.backend, answeredAfter].filter(Boolean).join(" · ");
+  const { placement, v2vMs } = turn;
+  const answeredAfter = v2vMs === null ? "" : `answered after ${milliseconds(v2vMs)} ms`;
+  const expected = v2vMs === null || expectedMs(placement) === null ? "" : `${milliseconds(expectedMs(placement))} predicted`;
+  return [placement && speakers(placement), answeredAfter, expected].filter(Boolean).join(" · ");
 }
 
 function showControls() {

@@ -8,7 +8,7 @@
  * @property {number | null} index  the edge's number of the turn
  * @property {number | null} v2vMs
  * @property {Readonly<Record<string, number>>} timingsMs
- * @property {{backend: string, reason: string} | null} placement
+ * @property {import("./placement.js").Placement | null} placement
  * @property {string | null} endReason
  * @property {boolean} isDone
  * @property {import("./statistics.js").Statistics | null} reception  how the reply came through, once it has ended
@@ -18,13 +18,18 @@
  * @property {boolean} speechCommitted  speech was committed and its response is still to come
  * @property {number | null} unclaimedV2vMs  measured before the event of its response arrived
  *
- * @typedef {"wait" | "edge" | "rest" | "ear" | "phase"} RowKind
+ * @typedef {"wait" | "edge" | "rest" | "expected" | "passed" | "ear" | "phase"} RowKind
  * @typedef {object} Row
  * @property {string} name  as the edge calls it
  * @property {RowKind} kind
  * @property {number} startMs  after the user's last sound; phases count from the first phase
  * @property {number} durationMs
  */
+
+import { onlyNumbers, readPlacement } from "./placement.js";
+
+/** What was expected of a backend is a row by this name and the backend's. */
+export const EXPECTED = "expected:";
 
 /** @type {Ledger} */
 export const EMPTY_LEDGER = Object.freeze({ turns: [], speechCommitted: false, unclaimedV2vMs: null });
@@ -79,8 +84,8 @@ function openTurn(ledger, responseId) {
 function closeTurn(ledger, responseId, report) {
   return changeTurn(ledger, responseId, {
     index: report.index ?? null,
-    timingsMs: onlyNumbers(report.timings_ms ?? {}),
-    placement: report.placement ?? null,
+    timingsMs: onlyNumbers(report.timings_ms),
+    placement: readPlacement(report.placement),
     endReason: report.end_reason ?? null,
     isDone: true,
   });
@@ -104,16 +109,6 @@ function changeTurn(ledger, responseId, changes) {
   return { ...ledger, turns };
 }
 
-/** @type {(timings: Record<string, unknown>) => Record<string, number>} */
-function onlyNumbers(timings) {
-  /** @type {[string, number][]} */
-  const numbers = [];
-  for (const [name, value] of Object.entries(timings)) {
-    if (typeof value === "number" && Number.isFinite(value)) numbers.push([name, value]);
-  }
-  return Object.fromEntries(numbers);
-}
-
 /** @type {(turn: Turn) => boolean} */
 export function isMeasured(turn) {
   return turn.v2vMs !== null || Object.keys(turn.timingsMs).length > 0;
@@ -125,7 +120,7 @@ export function isMeasured(turn) {
  * @type {(turn: Turn) => Row[]}
  */
 export function waterfallRows(turn) {
-  return [...headlineRows(turn), ...earRows(turn), ...phaseRows(turn)];
+  return [...headlineRows(turn), ...expectedRows(turn), ...earRows(turn), ...phaseRows(turn)];
 }
 
 /** @type {(turn: Turn) => Row[]} */
@@ -142,6 +137,23 @@ export function headlineRows({ timingsMs, v2vMs }) {
   add("ttfa", "edge", timingsMs.ttfa);
   if (v2vMs !== null) add(rows.length ? "network_playout" : "voice_to_voice", "rest", v2vMs - startMs);
   return rows;
+}
+
+/**
+ * What was expected of each who could have answered, beside what came true: first of who did answer.
+ *
+ * @type {(turn: Turn) => Row[]}
+ */
+function expectedRows({ placement }) {
+  if (placement === null) return [];
+  const [speaker] = placement.backends;
+  const isFirst = (/** @type {string} */ name) => Number(name === speaker);
+  return Object.entries(placement.predictedMs)
+    .sort(([one], [other]) => isFirst(other) - isFirst(one))
+    .map(([backend, durationMs]) => {
+      const kind = /** @type {RowKind} */ (backend === speaker ? "expected" : "passed");
+      return { name: EXPECTED + backend, kind, startMs: 0, durationMs };
+    });
 }
 
 /**
@@ -177,9 +189,14 @@ function phaseRows({ timingsMs }) {
     });
 }
 
-/** @type {(turn: Turn) => number} */
+/**
+ * How much time the rows take; what those would have taken who did not answer may go beyond it.
+ *
+ * @type {(turn: Turn) => number}
+ */
 export function spanMs(turn) {
-  return Math.max(1, turn.v2vMs ?? 0, ...waterfallRows(turn).map((row) => row.startMs + row.durationMs));
+  const rows = waterfallRows(turn).filter(({ kind }) => kind !== "passed");
+  return Math.max(1, turn.v2vMs ?? 0, ...rows.map((row) => row.startMs + row.durationMs));
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Draws where the time of a turn went, with the median over the call beside it. */
 
 import { create, milliseconds, setText } from "./elements.js";
-import { headlineRows, isMeasured, medianMs, medianV2vMs, spanMs, waterfallRows } from "./turns.js";
+import { speakers } from "./placement.js";
+import { EXPECTED, headlineRows, isMeasured, medianMs, medianV2vMs, spanMs, waterfallRows } from "./turns.js";
 
 /**
  * @typedef {import("./turns.js").Turn} Turn
@@ -42,6 +43,8 @@ const ROW_MEANINGS = {
   jitter_buffer: "How long the browser kept the sound of this reply, to play it without gaps",
   output: "What the browser says that the way to the loudspeaker takes, after what the page can measure",
   heard: "Voice to voice and the output: when the sound reached your ear",
+  expected: "What the edge predicted of who answered: endpoint wait and TTFA, without the network to you",
+  passed: "What the edge predicted of one that did not answer this turn",
 };
 
 /** @type {Record<string, string>} */
@@ -99,7 +102,7 @@ export class Waterfall {
   #row(row, scale) {
     const name = create("th", "", rowName(row.name));
     name.scope = "row";
-    name.title = ROW_MEANINGS[row.name] ?? "";
+    name.title = ROW_MEANINGS[row.kind] ?? ROW_MEANINGS[row.name] ?? "";
     const cells = [milliseconds(row.durationMs), milliseconds(medianMs(this.#turns, row.name))];
     const numbers = cells.map((text) => create("td", "number", text));
     const element = create("tr", row.kind, name, create("td", "track", bar(row, scale)), ...numbers);
@@ -123,7 +126,8 @@ function turnButton(turn, n, isShown, scale) {
   const bars = headlineRows(turn).map((row) => bar(row, scale));
   const number = create("span", "number", turn.v2vMs === null ? "typed" : `${milliseconds(turn.v2vMs)} ms`);
   const label = create("span", "turn-number", create("span", "visually-hidden", "Turn "), String(n + 1));
-  const button = create("button", "turn", label, create("span", "track", ...bars), number);
+  const backend = create("span", "turn-backend", turn.placement?.backends.at(-1) ?? "");
+  const button = create("button", "turn", label, create("span", "track", ...bars), backend, number);
   button.type = "button";
   button.dataset.response = turn.responseId;
   button.setAttribute("aria-pressed", String(isShown));
@@ -133,8 +137,9 @@ function turnButton(turn, n, isShown, scale) {
 /** @type {(row: Row, scale: number) => HTMLElement} */
 function bar({ kind, startMs, durationMs }, scale) {
   const element = create("span", `bar ${kind}`);
-  element.style.setProperty("--start", `${Math.max(0, startMs) * scale}%`);
-  element.style.setProperty("--length", `${Math.max(0, durationMs) * scale}%`);
+  const start = Math.max(0, startMs) * scale;
+  element.style.setProperty("--start", `${start}%`);
+  element.style.setProperty("--length", `${Math.max(0, Math.min(durationMs * scale, 100 - start))}%`);
   return element;
 }
 
@@ -151,6 +156,7 @@ function describeReception({ reception }) {
 
 /** @type {(name: string) => string} */
 function rowName(name) {
+  if (name.startsWith(EXPECTED)) return `Predicted: ${name.slice(EXPECTED.length)}`;
   const words = name.replaceAll("_", " ");
   return ROW_NAMES[name] ?? words.charAt(0).toUpperCase() + words.slice(1);
 }
@@ -158,7 +164,8 @@ function rowName(name) {
 /** @type {(turn: Turn) => string} */
 function describe({ placement, endReason }) {
   const parts = [];
-  if (placement) parts.push(placement.reason ? `${placement.backend} (${placement.reason})` : placement.backend);
+  if (placement) parts.push(`answered by ${speakers(placement)}`);
+  if (placement?.reason) parts.push(placement.reason);
   if (endReason) parts.push(`ended by: ${END_REASONS[endReason] ?? endReason}`);
   return parts.join(" · ");
 }

@@ -18,6 +18,7 @@ from edge_client.session_events import (
     TurnReport,
 )
 from routing.errors import InvalidRequest
+from routing.turns import Placement
 
 
 def event(type_: str, **fields: Any) -> Json:
@@ -169,14 +170,30 @@ def _status_details(done: ReplyDone) -> Json | None:
 
 
 def _report(report: TurnReport) -> Json:
-    where = report.placement
     return {
         "index": report.index,
         "turn_id": report.turn_id,
         "timings_ms": {name: round(wait, 1) for name, wait in report.timings_ms.items()},
-        "placement": {"backend": where.backend, "reason": where.reason} if where else None,
+        "placement": _placed(report),
         "end_reason": report.end_reason,
     }
+
+
+def _placed(report: TurnReport) -> Json | None:
+    """Who answered and why; of what was expected the wait is part that had passed when it was decided."""
+    where = report.placement
+    if where is None:
+        return None
+    waited_ms = report.timings_ms.get("endpoint_wait", 0.0)
+    return {
+        **_speaker(where),
+        "predicted_ms": {name: round(waited_ms + sec * 1000, 1) for name, sec in where.predicted_sec.items()},
+        "switches": [_speaker(switch) for switch in report.switches],
+    }
+
+
+def _speaker(placement: Placement) -> Json:
+    return {"backend": placement.backend, "reason": placement.reason}
 
 
 # -- sound -----------------------------------------------------------------------------------------------------------
