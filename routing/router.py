@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+from routing.contender import Contender
+from routing.policy import DeviceState
+from routing.record import PlacementRecord
+from routing.settings import RoutingSettings
 from routing.turns import AudioChunk, Backend, Exchange, Heard, Placement, ReplyEvent, Turn
 
 
+def _forget(_: PlacementRecord) -> None:
+    """Nobody wants to know."""
+
+
 class Router:
-    """A `Backend` over backends. With one backend there is nothing to choose; every reply still names its placement."""
+    """A `Backend` over backends: each turn is answered by one of the contenders, and by another where that one fails.
+
+    Args:
+        contenders: who may answer, those on this machine first. The first of all writes down what the user says.
+        settings: the policy, and how long to wait for whom
+        device_state: how the machine is doing, asked at each decision
+        on_placed: gets the record of each turn that was released, once, when it is over
+    """
 
     name = "router"
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        *,
+        settings: RoutingSettings = RoutingSettings(),  # noqa: B008 it is frozen
+        device_state: Callable[[], DeviceState] = DeviceState,
+        on_placed: Callable[[PlacementRecord], None] = _forget,
+    ) -> None:
+        self._contenders = tuple(contenders)
+        self._settings = settings
+        self._device_state = device_state
+        self._on_placed = on_placed
+
+    @classmethod
+    def over(cls, backend: Backend) -> Router:
+        """With one backend there is nothing to choose; every reply still names its placement."""
+        return cls([Contender.here(backend)])
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
-        async with self._backend.open(turn, on_heard=on_heard) as exchange:
-            yield _PlacedExchange(exchange, Placement(self._backend.name, reason="only backend"))
+        only = self._contenders[0].backend
+        async with only.open(turn, on_heard=on_heard) as exchange:
+            yield _PlacedExchange(exchange, Placement(only.name, reason="only backend"))
 
 
 class _PlacedExchange:

@@ -65,7 +65,7 @@ async def running_worker(place: Workplace, whole: EdgeSettings, *, number: int) 
         crew = Crew(number=number, places=places, signing_key=SIGNING_KEY, board=place.board, siblings=siblings)
         with closing(ModelThread("loudness")) as thread:
             hearing = Hearing(LoudnessDetector, thread, ScriptedJudge())
-            edge = Edge(settings=settings, hearing=hearing, backend=Router(ScriptedBackend()), crew=crew)
+            edge = Edge(settings=settings, hearing=hearing, backend=Router.over(ScriptedBackend()), crew=crew)
             async with _served(edge, place.folder) as url:
                 crew.beat()
                 yield RunningEdge(url, edge)

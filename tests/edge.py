@@ -58,7 +58,9 @@ async def scripted_edge(
     """An edge that is real but for its models."""
     with closing(ModelThread("loudness")) as thread:
         hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
-        yield Edge(settings=EdgeSettings(**settings), hearing=hearing, backend=Router(backend or ScriptedBackend()))
+        yield Edge(
+            settings=EdgeSettings(**settings), hearing=hearing, backend=Router.over(backend or ScriptedBackend())
+        )
 
 
 @asynccontextmanager

@@ -80,7 +80,7 @@ async def on_stage(
     events: list[SessionEvent] = []
     chosen = SessionOptions(**({"endpointer": EndpointerSettings()} | options))  # type: ignore[arg-type]
     parts = SessionParts(
-        backend=Router(backend),
+        backend=Router.over(backend),
         ears=Ears(detector=LoudnessDetector(), thread=InlineThread(), settings=chosen.endpointer),
         judge=judge or ScriptedJudge(),
         mouth=mouth,

@@ -33,7 +33,7 @@ async def open_edge(
     """
     async with open_engine(settings, progress=progress) as engine:
         with lasting_memory():
-            yield Edge(settings=settings, hearing=engine.hearing, backend=Router(engine.backend), crew=crew)
+            yield Edge(settings=settings, hearing=engine.hearing, backend=Router.over(engine.backend), crew=crew)
 
 
 async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:
