@@ -1,6 +1,7 @@
 """What was said so far: the items of a session, and the history a backend is given.
 
-The edge is the authority. A reply that was cut keeps only the words that were heard.
+The edge is the authority. A reply that was cut keeps only the words that were heard. What belongs to a turn that may
+not leave the device is part of the history of such turns only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from routing.errors import InvalidRequest
-from routing.turns import REPLY_SAMPLE_RATE, HistoryItem, Message, ToolCall, ToolResult
+from routing.turns import REPLY_SAMPLE_RATE, HistoryItem, Message, Privacy, ToolCall, ToolResult
 
 SAMPLES_PER_MS = REPLY_SAMPLE_RATE // 1000
 MOST_ITEMS = 1000  # an hour of talk
@@ -44,6 +45,7 @@ class MessageItem:
     pieces: list[SpokenText] = field(default_factory=list)
     samples: int = 0  # of reply audio made so far
     heard: int | None = None  # of those, how many the caller heard before a cut
+    privacy: Privacy = "any"
 
     def append(self, text: str) -> None:
         self.pieces.append(SpokenText(text, self.samples))
@@ -78,6 +80,7 @@ class ToolCallItem:
     id: str
     call: ToolCall
     status: ItemStatus = "completed"
+    privacy: Privacy = "any"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +88,7 @@ class ToolResultItem:
     id: str
     result: ToolResult
     status: ItemStatus = "completed"
+    privacy: Privacy = "any"
 
 
 type Item = MessageItem | ToolCallItem | ToolResultItem
@@ -97,12 +101,22 @@ class Conversation:
         self._items: list[Item] = []
 
     def add(self, item: Item, *, after: str | None = None) -> None:
-        """Append ``item``, or put it behind the item with id ``after`` ("root" means in front of all)."""
+        """Append ``item``, or put it behind the item with id ``after`` ("root" means in front of all).
+
+        A tool's result is as private as the call was.
+        """
         if any(known.id == item.id for known in self._items):
             raise InvalidRequest(f"an item with id {item.id!r} exists already", code="item_exists", param="item.id")
+        if isinstance(item, ToolResultItem) and item.result.call_id in self._private_calls:
+            item.privacy = "device_only"
         self._items.insert(self._place(after), item)
         while len(self._items) > MOST_ITEMS or self._characters > MOST_CHARACTERS:
             del self._items[0]
+
+    @property
+    def _private_calls(self) -> set[str]:
+        calls = (item for item in self._items if isinstance(item, ToolCallItem))
+        return {item.call.call_id for item in calls if item.privacy == "device_only"}
 
     @property
     def _characters(self) -> int:
@@ -131,6 +145,11 @@ class Conversation:
     def last_id(self) -> str | None:
         return self._items[-1].id if self._items else None
 
+    @property
+    def last_privacy(self) -> Privacy:
+        """Of the last item, which a reply without any speech is about."""
+        return self._items[-1].privacy if self._items else "any"
+
     def previous_id(self, item_id: str) -> str | None:
         """The id of the item in front; None for the first item, and for one that was deleted."""
         pairs = zip(self._items, self._items[1:], strict=False)
@@ -153,13 +172,16 @@ class Conversation:
         item.heard = min(samples, item.samples)
         item.status = "incomplete"
 
-    def history(self, *, heard: Mapping[str, int] | None = None, without: str | None = None) -> tuple[HistoryItem, ...]:
-        """What a backend should know, but for the item ``without``.
+    def history(
+        self, *, privacy: Privacy = "any", heard: Mapping[str, int] | None = None, without: str | None = None
+    ) -> tuple[HistoryItem, ...]:
+        """What a backend should know, but for the item ``without``; all of it only where nothing leaves the device.
 
         Messages that are being played are cut to the samples that were ``heard`` so far, by their ids.
         """
         heard = heard or {}
-        entries = (_entry(item, heard.get(item.id)) for item in self._items if item.id != without)
+        items = (item for item in self._items if privacy == "device_only" or item.privacy == "any")
+        entries = (_entry(item, heard.get(item.id)) for item in items if item.id != without)
         return tuple(entry for entry in entries if entry is not None)
 
 

@@ -14,7 +14,7 @@ from edge_client.reply import Reply, TurnTimes
 from edge_client.session_events import CutReason, Emit
 from edge_client.utterance import Utterance
 from routing.errors import BackendError
-from routing.turns import Backend, Heard, Reminder, ReplyEvent, Turn
+from routing.turns import Backend, Heard, Privacy, Reminder, ReplyEvent, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Floor:
     """Serves turns in ``tasks``, and speaks the released ones in their order.
 
     A released turn is answered to its end, whatever happens: each has one reply, and each reply one end.
-    ``on_reminder`` gets what a reply wants to be said later, ``on_replying`` whether a reply is being made or heard.
+    ``on_reminder`` gets what a reply wants to be said later and who may know of it, ``on_replying`` whether a reply is
+    being made or heard.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Floor:
         chunk_samples: int,
         tasks: asyncio.TaskGroup,
         on_replying: Callable[[bool], None],
-        on_reminder: Callable[[Reminder], None],
+        on_reminder: Callable[[Reminder, Privacy], None],
     ) -> None:
         self._backend = backend
         self._conversation = conversation

@@ -30,6 +30,7 @@ from routing.turns import (
     AudioChunk,
     Heard,
     Placement,
+    Privacy,
     Reminder,
     ReplyEnd,
     ReplyEvent,
@@ -76,7 +77,7 @@ class Reply:
         conversation: Conversation,
         mouth: Mouth,
         emit: Emit,
-        on_reminder: Callable[[Reminder], None],
+        on_reminder: Callable[[Reminder, Privacy], None],
     ) -> None:
         self.id = new_id("resp")
         self.turn = turn
@@ -114,7 +115,7 @@ class Reply:
             case ToolCall():
                 self._tell_tool_call(event)
             case Reminder():
-                self._on_reminder(event)
+                self._on_reminder(event, self.turn.privacy)
             case ReplyEnd():
                 await self._tell_end(event)
 
@@ -143,7 +144,7 @@ class Reply:
     def _tell_tool_call(self, call: ToolCall) -> None:
         self._close_message("completed")
         self._start()
-        item = ToolCallItem(id=new_id("item"), call=call)
+        item = ToolCallItem(id=new_id("item"), call=call, privacy=self.turn.privacy)
         self._add(item)
         self._emit(ReplyToolCall(self.id, self._index, item, self._conversation.previous_id(item.id)))
 
@@ -218,7 +219,11 @@ class Reply:
         if self._message is None:
             self._start()
             self._message = MessageItem(
-                id=new_id("item"), role="assistant", medium=self.turn.modality, status="in_progress"
+                id=new_id("item"),
+                role="assistant",
+                medium=self.turn.modality,
+                status="in_progress",
+                privacy=self.turn.privacy,
             )
             self._add(self._message)
             if self.turn.modality == "audio":

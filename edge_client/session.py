@@ -20,7 +20,7 @@ from edge_client.mouth import Mouth
 from edge_client.session_events import Emit, UserCommitted, UserHeard
 from edge_client.session_options import SessionOptions
 from routing.errors import InvalidRequest
-from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Reminder, Samples, Turn
+from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Privacy, Reminder, Samples, Turn, stricter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Session:
             self._attention.note_words(turn, heard)
 
     def _commit(self, turn: LiveTurn) -> None:
-        item = MessageItem(id=turn.item_id, role="user", medium="audio")
+        item = MessageItem(id=turn.item_id, role="user", medium="audio", privacy=turn.utterance.turn.privacy)
         self.conversation.add(item)
         turn.words_due = True
         self._emit(UserCommitted(item, self.conversation.previous_id(item.id)))
@@ -135,12 +135,13 @@ class Session:
 
     def _new_turn(self, *, item_id: str | None = None, **changes: Any) -> LiveTurn:
         """``changes`` are fields of `Turn`. The question is not part of the history, if its item is there already."""
+        wishes = self._wishes | changes
         turn = Turn(
             session_id=self.id,
             turn_id=new_id("turn"),
             index=self._turns,
-            history=self.conversation.history(heard=self._floor.heard(), without=item_id),
-            **(self._wishes | changes),
+            history=self.conversation.history(privacy=wishes["privacy"], heard=self._floor.heard(), without=item_id),
+            **wishes,
         )
         self._turns += 1
         return self._floor.open(turn, item_id=item_id or new_id("item"), on_heard=self._note_words)
@@ -154,6 +155,7 @@ class Session:
             "tools": options.tools,
             "tool_choice": options.tool_choice,
             "modality": options.modality,
+            "privacy": options.privacy,
         }
 
     def _note_replying(self, replying: bool) -> None:
@@ -221,7 +223,12 @@ class Session:
         waiting, self._waiting = self._waiting, None
         if waiting and not self._fits(waiting, changes):
             waiting = self._ask_again(waiting, changes)
-        self._answer(waiting or self._new_turn(**changes))
+        self._answer(waiting or self._new_turn(**changes | self._privacy_of_question))
+
+    @property
+    def _privacy_of_question(self) -> dict[str, Any]:
+        """A reply to what was typed in private, or to the result of a private call, is private too."""
+        return {"privacy": "device_only"} if self.conversation.last_privacy == "device_only" else {}
 
     def _fits(self, waiting: LiveTurn, changes: dict[str, Any]) -> bool:
         """Whether the reply that was begun for a turn knows all it should know now."""
@@ -258,15 +265,15 @@ class Session:
 
     # -- saying something unasked ------------------------------------------------------------------------------------
 
-    def _note_reminder(self, reminder: Reminder) -> None:
-        self._floor.spawn(self._remind(reminder))
+    def _note_reminder(self, reminder: Reminder, privacy: Privacy) -> None:
+        self._floor.spawn(self._remind(reminder, privacy))
 
-    async def _remind(self, reminder: Reminder) -> None:
+    async def _remind(self, reminder: Reminder, privacy: Privacy) -> None:
         await asyncio.sleep(reminder.delay_sec)
         while self._attention.taken or self._floor.taken:
             await self._attention.quiet()
             await self._floor.free()
-        self._answer(self._new_turn(script=reminder.text))
+        self._answer(self._new_turn(script=reminder.text, privacy=stricter(privacy, self.options.privacy)))
 
 
 @asynccontextmanager

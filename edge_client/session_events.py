@@ -101,8 +101,8 @@ class TurnReport:
     turn_id: str
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     placement: Placement | None = None
-    switches: tuple[Placement, ...] = ()
     end_reason: str | None = None
+    switches: tuple[Placement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_client.endpointer import EndpointerSettings
-from routing.turns import Tool
+from routing.turns import Privacy, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +20,4 @@ class SessionOptions:
     modality: Literal["audio", "text"] = "audio"
     create_response: bool = True  # answer at the end of a turn without being asked
     interrupt_response: bool = True  # stop speaking when the caller begins
+    privacy: Privacy = "any"  # of the turns that begin from now on

@@ -27,6 +27,7 @@ from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
 from edge_client.webrtc.peer import PeerSettings
 from routing.errors import SettingsError
+from routing.turns import Privacy
 
 PREFIX = "ANTIPHON_"
 READ_ELSEWHERE = {"ANTIPHON_MODELS"}  # the model folder belongs to every command, not only to the edge
@@ -44,6 +45,7 @@ class EdgeSettings(BaseModel):
     maximum_sessions: int = Field(default=16, ge=1)  # of all workers together
     workers: int = Field(default=1, ge=1, le=64)  # processes behind the one port, each with models of its own
     engine: Literal["device", "tone"] = "device"  # what answers: this machine's models, or a tone at once
+    privacy: Privacy = "any"  # "device_only": what is said never leaves this machine, whatever a caller allows
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()
     device: DeviceSettings = DeviceSettings()

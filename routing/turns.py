@@ -63,6 +63,7 @@ class ToolResult:
 
 
 type HistoryItem = Message | ToolCall | ToolResult
+type Privacy = Literal["any", "device_only"]  # who may get to know of a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ class Tool:
     name: str
     description: str
     parameters: Mapping[str, Any]
+
+
+def stricter(one: Privacy, other: Privacy) -> Privacy:
+    """What holds where two have a say."""
+    return "any" if one == other == "any" else "device_only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +97,7 @@ class Turn:
     tool_choice: str = "auto"  # "auto", "none", "required", or the name of the one tool to call
     modality: Literal["audio", "text"] = "audio"
     script: str | None = None  # say exactly this: announcements such as a timer that has run out
-    privacy: Literal["any", "device_only"] = "any"
+    privacy: Privacy = "any"
     trace_context: Mapping[str, str] = field(default_factory=dict)  # W3C carrier
 
 

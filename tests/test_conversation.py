@@ -48,6 +48,20 @@ def test_a_message_cut_before_its_first_word_is_no_history() -> None:
     assert conversation.history() == ()
 
 
+def test_what_is_private_is_history_of_private_turns_only() -> None:
+    conversation = Conversation()
+    call, result = ToolCall("call_1", "balance", "{}"), ToolResult("call_1", "12")
+    conversation.add(typed("a", "hello"))
+    conversation.add(MessageItem(id="b", role="user", medium="text", pieces=[SpokenText("my balance?")]))
+    conversation.add(ToolCallItem(id="c", call=call, privacy="device_only"))
+    conversation.find("b").privacy = "device_only"
+    conversation.add(ToolResultItem(id="d", result=result))
+    assert conversation.last_privacy == "device_only"
+    assert conversation.history() == (Message("user", "hello"),)
+    secret = (Message("user", "hello"), Message("user", "my balance?"), call, result)
+    assert conversation.history(privacy="device_only") == secret
+
+
 @given(heard=st.integers(0, 10 * SECOND))
 def test_what_was_heard_is_a_beginning_of_what_was_said(heard: int) -> None:
     item = spoken(("One, ", SECOND), ("two three four. ", 2 * SECOND), ("Five six.", 3 * SECOND))

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from edge_client.audio import float_to_mulaw, float_to_pcm16
-from routing.turns import Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, ToolCall, Turn
+from routing.turns import Heard, Message, ReplyEnd, ReplyEvent, Samples, TextDelta, ToolCall, Turn
 from tests.edge import RunningEdge, running_edge
 from tests.scripted import ScriptedBackend, say, tone
 
@@ -84,9 +84,40 @@ async def test_a_spoken_turn_comes_back_as_sound(nothing_left_behind: None) -> N
     sound = b"".join(base64.b64decode(delta) for delta in deltas)
     assert len(sound) == pytest.approx(2 * 24_000, abs=10)
     assert done["response"]["output"][0]["content"] == [{"type": "output_audio", "transcript": "hello you"}]
-    assert done["antiphon"]["turn"]["placement"] == {"backend": "scripted", "reason": "only backend"}
+    placement = done["antiphon"]["turn"]["placement"]
+    assert placement["backend"] == "scripted"
+    assert placement["switches"] == []
     assert {"endpoint_wait", "ttfa"} <= done["antiphon"]["turn"]["timings_ms"].keys()
     assert not any(event["type"].startswith("output_audio_buffer") for event in client.events)
+
+
+async def test_a_private_session_tells_only_the_device_and_says_so() -> None:
+    backend = ScriptedBackend(say("hello you", seconds=0.2))
+    async with running_edge(backend) as edge, connected(edge, antiphon={"privacy": "device_only"}) as client:
+        await client.say(SPEECH)
+        await client.event("response.done")
+        await client.send("session.update", session={"type": "realtime", "antiphon": {"privacy": "any"}})
+        updated = await client.event("session.updated")
+        await client.say(SPEECH)
+        await client.event("response.done")
+        await client.send("response.create", response={"antiphon": {"privacy": "device_only"}})
+        await client.event("response.done")
+        await client.send("session.update", session={"type": "realtime", "antiphon": {"privacy": "secret"}})
+        refused = await client.event("error")
+    assert updated["session"]["antiphon"] == {"privacy": "any"}
+    assert [turn.privacy for turn in backend.turns] == ["device_only", "any", "device_only"]
+    heard = Message("user", "hello there")
+    assert [turn.history.count(heard) for turn in backend.turns] == [0, 0, 2]
+    assert refused["error"]["param"] == "session.antiphon.privacy"
+    assert "'secret'" in refused["error"]["message"]
+
+
+async def test_an_edge_that_keeps_everything_lets_no_caller_say_otherwise() -> None:
+    backend = ScriptedBackend(say("hello you", seconds=0.2))
+    async with running_edge(backend, privacy="device_only") as edge, connected(edge) as client:
+        await client.say(SPEECH)
+        await client.event("response.done")
+    assert [turn.privacy for turn in backend.turns] == ["device_only"]
 
 
 async def test_telephone_sound_is_understood_and_spoken() -> None:

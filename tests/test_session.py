@@ -391,3 +391,26 @@ async def test_without_interruption_both_replies_are_heard_to_their_end() -> Non
         await stage.pause(7.0)
     assert stage.loud_sec == pytest.approx(6.0, abs=0.1)
     assert [done.status for done in stage.got(ReplyDone)] == ["completed", "completed"]
+
+
+@on_virtual_time
+async def test_a_reply_to_what_was_said_in_private_is_private_and_others_know_nothing_of_it() -> None:
+    async def remind(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("remind me of the money", is_final=True, end_of_sentence=1.0)
+        yield Reminder(3.0, "The money!")
+        yield ReplyEnd()
+
+    backend = ScriptedBackend(remind, say("so it is", heard="indeed"))
+    async with on_stage(backend) as stage:
+        stage.session.configure(replace(stage.session.options, privacy="device_only"))
+        await stage.speak(0.6)
+        await stage.pause(1)
+        stage.session.configure(replace(stage.session.options, privacy="any"))
+        await stage.pause(4)
+        stage.session.create_reply()
+        await stage.pause(1)
+        await stage.speak(0.6)
+        await stage.pause(2)
+    assert [turn.privacy for turn in backend.turns] == ["device_only", "device_only", "device_only", "any"]
+    assert backend.turns[1].script == "The money!"
+    assert backend.turns[3].history == ()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from edge_client.realtime.session_config import AnyTool, Json, Modalities, ToolChoice, invalid
+from edge_client.realtime.session_config import AntiphonWishes, AnyTool, Json, Modalities, ToolChoice, invalid
 from routing.errors import InvalidRequest
 
 
@@ -108,6 +108,7 @@ class ResponseOptions(BaseModel):
     tools: list[AnyTool] | None = None
     tool_choice: ToolChoice | None = None
     conversation: Literal["auto"] | None = None
+    antiphon: AntiphonWishes = AntiphonWishes()
 
 
 class CreateResponse(_Event):

@@ -51,7 +51,7 @@ from edge_client.session_events import (
     UserStopped,
 )
 from routing.errors import InvalidRequest
-from routing.turns import REPLY_SAMPLE_RATE
+from routing.turns import REPLY_SAMPLE_RATE, Privacy
 
 type Sound = Literal["events", "rtp"]  # how audio travels: inside events (WebSocket), or beside them (WebRTC)
 
@@ -69,11 +69,13 @@ class Dialogue:
         sound: Sound,
         config: SessionConfig,
         turn_taking: EndpointerSettings,
+        privacy: Privacy = "any",
     ) -> None:
         self.config = config
         self._send = send
         self._sound = sound
         self._turn_taking = turn_taking
+        self._privacy = privacy  # the least that holds for every turn
         self._session: Session | None = None
         self._told = ""  # of the words of the turn that is being heard
         self._incoming = IncomingSound(config.audio.input.format)
@@ -156,7 +158,7 @@ class Dialogue:
     def _update(self, changes: Json) -> None:
         self.config = self.config.updated(changes)
         self._follow_formats()
-        self.session.configure(self.config.options(self._turn_taking))
+        self.session.configure(self.config.options(self._turn_taking, self._privacy))
         self._tell("session.updated", session=self._shown_config())
 
     def _follow_formats(self) -> None:
@@ -181,6 +183,7 @@ class Dialogue:
 
     def _add_item(self, event: CreateItem) -> None:
         item = read_item(event.item)
+        item.privacy = self.session.options.privacy
         self._conversation.add(item, after=event.previous_item_id)
         previous = self._conversation.previous_id(item.id)
         self._send(wire.item_added(item, previous))
@@ -295,5 +298,6 @@ def _turn_changes(options: ResponseOptions | None) -> Json:
         "modality": options.output_modalities and modality(options.output_modalities),
         "tools": None if options.tools is None else function_tools(options.tools),
         "tool_choice": options.tool_choice and tool_choice(options.tool_choice),
+        "privacy": None if options.antiphon.privacy == "any" else options.antiphon.privacy,  # never less than before
     }
     return {name: value for name, value in changes.items() if value is not None}

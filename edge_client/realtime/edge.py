@@ -92,9 +92,9 @@ class Edge:
         config: SessionConfig,
     ) -> AsyncIterator[Dialogue]:
         """A session that speaks the protocol until the block ends."""
-        taking = self.settings.turn_taking
-        options = config.options(taking)
-        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking)
+        taking, privacy = self.settings.turn_taking, self.settings.privacy
+        options = config.options(taking, privacy)
+        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy)
         parts = SessionParts(
             backend=self._backend,
             ears=self._hearing.new_ears(options.endpointer),

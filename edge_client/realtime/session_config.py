@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from edge_client.endpointer import EndpointerSettings
 from edge_client.session_options import SessionOptions
 from routing.errors import InvalidRequest
-from routing.turns import Tool
+from routing.turns import Privacy, Tool, stricter
 
 type Json = dict[str, Any]
 
@@ -114,6 +114,12 @@ type Modalities = list[Literal["audio", "text"]]
 type ToolChoice = Literal["auto", "none", "required"] | NamedTool
 
 
+class AntiphonWishes(_Part):
+    """What only an Antiphon can be asked for; other servers ignore it."""
+
+    privacy: Privacy = "any"  # "device_only": the turns that begin from now on are answered here, and known only here
+
+
 class SessionConfig(_Part):
     """The effective session of one caller."""
 
@@ -126,6 +132,7 @@ class SessionConfig(_Part):
     tools: list[AnyTool] = []
     tool_choice: ToolChoice = "auto"
     max_output_tokens: int | Literal["inf"] = "inf"
+    antiphon: AntiphonWishes = AntiphonWishes()
 
     def updated(self, changes: Mapping[str, Any]) -> SessionConfig:
         """A copy with ``changes`` merged in deeply; lists and nulls replace.
@@ -147,8 +154,11 @@ class SessionConfig(_Part):
         """The object as the protocol shows it."""
         return self.model_dump(mode="json")
 
-    def options(self, defaults: EndpointerSettings) -> SessionOptions:
-        """What it means to a session; ``defaults`` are the edge's own turn-taking settings."""
+    def options(self, defaults: EndpointerSettings, privacy: Privacy = "any") -> SessionOptions:
+        """What it means to a session; ``defaults`` are the edge's own turn-taking settings, ``privacy`` its own too.
+
+        The stricter privacy counts.
+        """
         detection = self.audio.input.turn_detection
         return SessionOptions(
             endpointer=_endpointer(detection, defaults),
@@ -158,6 +168,7 @@ class SessionConfig(_Part):
             modality=modality(self.output_modalities),
             create_response=detection is not None and detection.create_response,
             interrupt_response=detection is not None and detection.interrupt_response,
+            privacy=stricter(privacy, self.antiphon.privacy),
         )
 
 
