@@ -45,9 +45,12 @@ class Distribution:
         return 1.0 - _RAREST * 10.0 ** -((seconds - self.values[-1]) / tail_sec) if tail_sec else 1.0
 
     def after(self, waited_sec: float) -> Distribution:
-        """What remains to be waited, if it has not come within ``waited_sec``."""
+        """What remains to be waited, if it has not come within ``waited_sec``: the longer that was, the longer."""
         if waited_sec < self.values[0]:
             return self.shifted(-waited_sec)
+        if waited_sec >= self.values[-1]:
+            tail_sec = max(self._tail_sec, _LEAST_TAIL * waited_sec) if self.values[-1] else 0.0
+            return Distribution(tuple([tail_sec * rarity for rarity in _RARITIES]))
         past = self.probability_within(waited_sec)
         left = 1.0 - past
         return Distribution(tuple(max(self.quantile(past + level * left) - waited_sec, 0.0) for level in LEVELS))
@@ -95,6 +98,7 @@ class Distribution:
         return cls((seconds,) * len(LEVELS))
 
 
+_RARITIES = tuple(-math.log10(1.0 - level) for level in LEVELS)
 _WIDTHS = tuple(upper - lower for lower, upper in pairwise(LEVELS))
 
 

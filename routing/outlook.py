@@ -46,6 +46,7 @@ OUTCOMES = 64  # that are kept, of each backend
 _LEAST_SPREAD_SEC = 0.001
 _LEAST_RELATIVE = 0.02
 _CLIP = 4.0  # spreads
+_BEYOND = 0.5  # what takes longer than anybody waited takes half as long again as usual, or a spread more
 _RIDGE = 4.0  # turns that are a second longer or shorter than usual, before half of a slope is believed
 
 
@@ -196,7 +197,7 @@ def _off(line: Fit, outcomes: Iterable[Outcome], weights: Iterable[float]) -> tu
             )
             for o, weight in zip(outcomes, weights, strict=True)
         ],
-        beyond=1.0,
+        beyond=max(1.0, _BEYOND / line.relative),
     )
 
 
@@ -263,11 +264,11 @@ class Outlook:
     def note_unanswered(self, speech_sec: float, waited_sec: float, now: float) -> None:
         """Nobody waited longer than this, for another had answered or the caller went on: it would have taken more.
 
-        How much that tells depends on how likely an answer was until then: nothing, if none was to be expected.
+        It counts against the prior as far as that had promised an answer by then: nothing, if nobody waited.
         """
         self._breaker.note_let_go()
-        response = self._response(speech_sec, self._network.at(now), now)
-        told = response.probability_within(waited_sec)
+        network = self._network.before(now - waited_sec)
+        told = self._prior.shifted(network.wait_sec).probability_within(waited_sec)
         if told > 0.0:
             self._learn(speech_sec, waited_sec, now, evidence=told, is_bound=True)
 
