@@ -72,6 +72,7 @@ class Outcome:
         opened: every backend to which the turn was opened: those that got what was said
         arrivals: for each backend that was asked, the seconds from asking to its first sound; None where it had not
             come when the turn was over, or it was no longer waited for
+        abandoned_sec: for each of those that had not come, the seconds from asking until nobody waited any more
         ended: told to its end, cut by the caller, failed everywhere, or dropped because the caller was gone
     """
 
@@ -80,6 +81,7 @@ class Outcome:
     ended: Ending
     opened: tuple[str, ...] = ()
     arrivals: Mapping[str, float | None] = field(default_factory=dict)
+    abandoned_sec: Mapping[str, float] = field(default_factory=dict)
     switches: tuple[Switch, ...] = ()
     waste: Mapping[str, Waste] = field(default_factory=dict)
 
