@@ -296,16 +296,15 @@ class Outlook:
     ) -> Prospect:
         """What it promises for a turn of this length.
 
-        ``response`` is counted from the asking, as if nothing had been waited yet; ``failure`` knows what was waited:
-        an answer that is overdue may never come.
+        ``response`` is counted from the asking and ``failure`` is that of any turn, both as if nothing had been waited
+        yet; whoever decides takes ``asked_ago_sec`` into account.
         """
         network = self._network.at(now)
-        response = self._response(speech_sec, network, now)
         return Prospect(
             name=self.name,
             traits=self.traits,
-            response=response,
-            failure=0.0 if is_ready else self._failure(response, asked_ago_sec, now),
+            response=self._response(speech_sec, network, now),
+            failure=0.0 if is_ready else self._failure(now),
             rtt_sec=network.rtt_sec,
             jitter_sec=network.jitter_sec,
             queue_wait_sec=network.queue_wait_sec,
@@ -338,14 +337,11 @@ class Outlook:
         took = seconds - network.wait_sec
         self._service.learn(Outcome(now, speech_sec, took, network.jitter_sec, is_bound), evidence)
 
-    def _failure(self, response: Distribution, waited_sec: float, now: float) -> float:
-        """Failed turns among all, and of a stream that is too slow for a voice; by Bayes, if it was waited for."""
+    def _failure(self, now: float) -> float:
+        """Failed turns among all, and of a stream that is too slow for a voice what it is too slow by."""
         failures = self._failures.at(now) + PRIOR_FAILURE
         failed = failures / (failures + self._answers.at(now) + 1.0 - PRIOR_FAILURE)
-        failed = 1.0 - (1.0 - failed) * self._pace.value
-        if waited_sec <= 0.0:
-            return failed
-        return failed / (failed + (1.0 - failed) * (1.0 - response.probability_within(waited_sec)))
+        return 1.0 - (1.0 - failed) * self._pace.value
 
     def _why_not(self, now: float) -> str | None:
         return "not connected" if self._is_silent else self._breaker.why_not(now)
