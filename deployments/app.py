@@ -1,0 +1,45 @@
+"""The application that Ray Serve runs: ``serve run configs/serve.local.yaml``."""
+
+from __future__ import annotations
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
+
+from deployments.ingress import Ingress
+from deployments.models import find_model
+from deployments.replica import Replica
+from deployments.settings import AppSettings
+
+UNBOUNDED = 1_000_000  # Serve counts calls and would make them wait; places are given by the replica, which says no
+
+
+def app(args: AppSettings) -> Application:
+    """Replicas of one model behind an ingress.
+
+    Raises:
+        SettingsError: the model is not known.
+    """
+    find_model(args.model)  # a wrong name is told here, and not by replicas that start again and again
+    replicas = serve.deployment(
+        Replica,
+        name="replica",
+        num_replicas=args.replicas.count,
+        max_ongoing_requests=UNBOUNDED,
+        ray_actor_options={"num_cpus": args.replicas.cpus, "num_gpus": args.replicas.gpus},
+        request_router_config=RequestRouterConfig(
+            request_router_class="deployments.session_router:SessionRouter", initial_backoff_s=0.01, max_backoff_s=0.1
+        ),
+        graceful_shutdown_timeout_s=args.replicas.drain_sec,
+        graceful_shutdown_wait_loop_s=0.1,
+        health_check_period_s=args.replicas.health_check_sec,
+        health_check_timeout_s=2 * args.replicas.health_check_sec,
+    ).bind(args.model, args.model_settings, args.replicas.maximum_turns)
+    ingress = serve.deployment(
+        serve.ingress()(Ingress),
+        name="ingress",
+        num_replicas=args.ingress.count,
+        max_ongoing_requests=UNBOUNDED,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return ingress.bind(replicas, args.ingress)

@@ -1,0 +1,28 @@
+"""Which replica a turn goes to: the one that remembers its session, unless it is to be avoided."""
+
+from __future__ import annotations
+
+from ray.serve._private.request_router.common import PendingRequest
+from ray.serve._private.request_router.replica_wrapper import RunningReplica
+from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
+
+
+class SessionRouter(ConsistentHashRouter):
+    """Consistent hashing over the session, which a call may overrule with its arguments.
+
+    ``at`` names the only replica that will do: what belongs to a turn goes where the turn is. ``avoid`` names those
+    that have failed the turn already, or are full.
+    """
+
+    async def choose_replicas(
+        self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
+    ) -> list[list[RunningReplica]]:
+        """See `ray.serve.request_router.RequestRouter`: candidates, from the best rank to the last."""
+        ranks: list[list[RunningReplica]] = await super().choose_replicas(candidate_replicas, pending_request)
+        if pending_request is None:
+            return ranks
+        if at := pending_request.kwargs.get("at"):
+            return [[replica for replica in candidate_replicas if replica.replica_id.unique_id == at]]
+        avoided = pending_request.kwargs.get("avoid", ())
+        allowed = [[replica] for (replica,) in ranks if replica.replica_id.unique_id not in avoided]
+        return allowed or ranks

@@ -1,0 +1,32 @@
+"""How Ray must be started for speech: what its own defaults cost is told in the README.
+
+Ray reads these variables when it is imported, so they must be there before any of its processes starts, on every node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FAST: Mapping[str, str] = {
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # the default transport delays small pieces of many streams by 100 ms
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # models have threads of their own; nothing else blocks
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+}
+# On a cluster: a proxy in C on each node before the ingress, instead of one in Python.
+CLUSTER: Mapping[str, str] = {**FAST, "RAY_SERVE_ENABLE_HA_PROXY": "1"}
+
+
+def local(port: int) -> Mapping[str, str]:
+    """On one machine: no proxy at all, the ingress itself listens on ``port``, and gets it back after a crash."""
+    return {
+        **FAST,
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),  # not counted itself
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        "RAY_AUTH_MODE": "disabled",  # nobody else's Ray
+    }
