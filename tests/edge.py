@@ -71,7 +71,7 @@ async def served(edge: Edge, address: tuple[str, int] = ("127.0.0.1", 0)) -> Asy
         config = uvicorn.Config(
             create_app(edge, on_ready=ready.set), log_config=None, timeout_graceful_shutdown=2, lifespan="on"
         )
-        server = uvicorn.Server(config)
+        server = PromptServer(config)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listening]))
             await ready.wait()
@@ -79,7 +79,41 @@ async def served(edge: Edge, address: tuple[str, int] = ("127.0.0.1", 0)) -> Asy
                 host, port = listening.getsockname()
                 yield RunningEdge(f"http://{host}:{port}", edge)
             finally:
-                server.should_exit = True
+                server.leave()
+
+
+class PromptServer(uvicorn.Server):
+    """One that ends as soon as it is told to: uvicorn's own looks ten times a second whether it was."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self._leaving.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._connections_closed()
+        await self.lifespan.shutdown()
+
+    async def _connections_closed(self) -> None:
+        """Those that do not go by themselves are cut off after a while."""
+        state = self.server_state
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while state.connections or state.tasks:
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            for task in state.tasks:
+                task.cancel()
 
 
 # -- the program itself ----------------------------------------------------------------------------------------------
