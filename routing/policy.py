@@ -314,7 +314,8 @@ def _latency(candidates: Sequence[_Candidate], _wanted: bool) -> _Decision:
     first = _least(candidates)
     second = _soonest(candidates, but=first)
     patience_sec = _unless_ready(first, min(max(first.latest_sec, 0.0), NET_PATIENCE_SEC))
-    return _Decision(first, second, patience_sec, f"soonest: {_arrivals(first, second)}")
+    head = "soonest" if first.expected_sec <= second.expected_sec else "worth the difference"
+    return _Decision(first, second, patience_sec, f"{head}: {_arrivals(first, second)}")
 
 
 def _hedged(candidates: Sequence[_Candidate], wanted: bool) -> _Decision:
@@ -406,8 +407,9 @@ def _unless_ready(candidate: _Candidate, seconds: float) -> float:
     return 0.0 if candidate.prospect.is_ready else seconds
 
 
-def _worth(candidate: _Candidate) -> float:
-    return candidate.worth_sec
+def _worth(candidate: _Candidate) -> tuple[float, float]:
+    """Of equals, the sooner is worth more."""
+    return candidate.worth_sec, -candidate.expected_sec
 
 
 def _burden(candidate: _Candidate) -> float:
