@@ -400,6 +400,14 @@ async def test_a_tool_is_called_with_the_users_words(backend: DeviceBackend) -> 
     assert call.call_id.startswith("call_")
 
 
+async def test_a_turn_that_is_answered_again_makes_the_same_call(backend: DeviceBackend) -> None:
+    asked, other = turn(tools=(WEATHER,)), Turn(session_id="session", turn_id="other", index=1, tools=(WEATHER,))
+    events = [await answered(backend, each, "Get the current weather for Paris.") for each in (asked, asked, other)]
+    first, again, third = (call for each in events for call in each if isinstance(call, ToolCall))
+    assert first == again
+    assert first.call_id != third.call_id
+
+
 async def test_the_model_chooses_among_the_users_words_by_grammar(
     models: ScriptedModels, backend: DeviceBackend
 ) -> None:

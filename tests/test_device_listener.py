@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edge_client.device.listener import LONGEST_PASS, MOST_WAITING, Listener
+from edge_client.device.listener import LONGEST_PASS, MOST_WAITING, HostedTranscriber, Listener
 from routing.turns import SPEECH_SAMPLE_RATE
 from tests.device_models import WORD_SAMPLES, ScriptedModels, chunks, spoken
 
@@ -21,7 +21,7 @@ def scripted() -> ScriptedModels:
 @pytest.fixture
 def listener(scripted: ScriptedModels) -> Iterator[Listener]:
     with scripted.library() as library:
-        yield Listener(library.speech_to_text)
+        yield Listener(HostedTranscriber(library.speech_to_text))
 
 
 def feed(listener: Listener, text: str) -> None:

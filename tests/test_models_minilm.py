@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_client.device.skills import load_skills
 from edge_client.models.minilm import MiniLM
 from tests.model_files import model_store
 
@@ -46,6 +47,12 @@ def test_vectors_have_unit_length_and_do_not_depend_on_their_neighbours(model: M
     assert together.shape == (7, 384)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
     np.testing.assert_array_equal(together[1], model.embed([EXAMPLES[1]])[0])
+
+
+def test_vectors_are_the_same_to_the_last_bit_in_whatever_company_they_are_made(model: MiniLM) -> None:
+    texts = load_skills().examples[:40]
+    alone = np.concatenate([model.embed([text]) for text in texts])
+    np.testing.assert_array_equal(model.embed(texts), alone)
 
 
 def test_no_texts_give_no_vectors(model: MiniLM) -> None:

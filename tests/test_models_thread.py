@@ -94,11 +94,13 @@ async def test_statistics_count_waiting_and_ended_calls(thread: ModelThread) -> 
     queued = asyncio.create_task(thread.run(lambda: None))
     await asyncio.sleep(0)
     assert thread.statistics().waiting == 1
+    assert thread.statistics().running_sec > 0
     gate.open()
     await asyncio.gather(busy, queued)
     ended = await thread.run(thread.statistics)
     assert (ended.waiting, ended.calls) == (0, 2)
     assert ended.busy_sec > 0
+    assert thread.statistics().running_sec == 0
 
 
 def count_to(limit: int, seen_by_producer: list[int] | None = None) -> Callable[[Callable[[int], bool]], None]:

@@ -15,7 +15,8 @@ from edge_client.device.arguments import FORM_EXAMPLES
 from edge_client.device.calls import call
 from edge_client.device.decider import Decider
 from edge_client.device.exchange import DeviceExchange
-from edge_client.device.matcher import Matcher
+from edge_client.device.listener import HostedTranscriber, Transcriber
+from edge_client.device.matcher import Embedder, HostedEmbedder, Matcher
 from edge_client.device.prompt import prompt_for
 from edge_client.device.settings import DeviceSettings
 from edge_client.device.skills import SkillRegistry
@@ -23,7 +24,7 @@ from edge_client.device.tool_caller import ToolCaller
 from routing.turns import Heard, Turn
 
 if TYPE_CHECKING:
-    from edge_client.models.library import Library
+    from edge_client.models.library import AnsweringLibrary
 
 
 def local_time() -> datetime:
@@ -31,20 +32,27 @@ def local_time() -> datetime:
 
 
 class DeviceBackend:
-    """Answers every session's turns with the same models, one thread each; see `routing.turns.Backend`."""
+    """Answers every session's turns with the same models, one thread each; see `routing.turns.Backend`.
 
-    name = "device"
+    Speech is written down by ``transcriber`` and texts embedded by ``embedder``; without them, by the models of the
+    library, for one turn after the other.
+    """
 
     def __init__(
         self,
         *,
-        library: Library,
+        library: AnsweringLibrary,
         skills: SkillRegistry,
         settings: DeviceSettings,
         clock: Callable[[], datetime] = local_time,
+        name: str = "device",
+        transcriber: Transcriber | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
+        self.name = name
         self._library = library
-        matcher = Matcher(library.embedder)
+        self._transcriber = transcriber or HostedTranscriber(library.speech_to_text)
+        matcher = Matcher(embedder or HostedEmbedder(library.embedder))
         self._decider = Decider(
             matcher=matcher,
             tools=ToolCaller(matcher, library.language),
@@ -71,7 +79,12 @@ class DeviceBackend:
         fault: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
             exchange = DeviceExchange(
-                turn, library=self._library, decider=self._decider, tasks=tasks, on_heard=on_heard
+                turn,
+                library=self._library,
+                transcriber=self._transcriber,
+                decider=self._decider,
+                tasks=tasks,
+                on_heard=on_heard,
             )
             listening = tasks.create_task(exchange.listen())
             try:

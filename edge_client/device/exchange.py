@@ -13,7 +13,7 @@ from edge_client.device.calls import call, is_busy
 from edge_client.device.chatter import chatter
 from edge_client.device.clauses import clauses
 from edge_client.device.decider import Decider, Decision
-from edge_client.device.listener import Listener
+from edge_client.device.listener import Listener, Transcriber
 from edge_client.device.prompt import prompt_for, well_formed
 from edge_client.device.results import say_result
 from edge_client.device.skills import Answer
@@ -35,7 +35,7 @@ from routing.turns import (
 )
 
 if TYPE_CHECKING:
-    from edge_client.models.library import Library
+    from edge_client.models.library import AnsweringLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ class DeviceExchange:
         self,
         turn: Turn,
         *,
-        library: Library,
+        library: AnsweringLibrary,
+        transcriber: Transcriber,
         decider: Decider,
         tasks: asyncio.TaskGroup,
         on_heard: Callable[[Heard], None],
@@ -67,7 +68,7 @@ class DeviceExchange:
         self._decider = decider
         self._tasks = tasks
         self._on_heard = on_heard
-        self._listener = Listener(library.speech_to_text)
+        self._listener = Listener(transcriber)
         self._prompt = prompt_for(turn.history, turn.instructions)
         self._committed = asyncio.Event()
         self._replying = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 if TYPE_CHECKING:
     from edge_client.models.library import Hosted
-    from edge_client.models.moonshine import Moonshine
+    from edge_client.models.moonshine import Moonshine, Transcription
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,29 @@ MOST_WAITING = 60 * SPEECH_SAMPLE_RATE
 _HUSH = SPEECH_SAMPLE_RATE // 10  # the stretch whose loudness is compared when looking for a pause
 
 
+class Transcriber(Protocol):
+    """Writes down speech."""
+
+    async def transcribe(self, samples: Samples, draft: tuple[int, ...]) -> Transcription:
+        """The words in ``samples`` (16 kHz); ``draft`` are the tokens of an earlier transcription of its beginning.
+
+        Raises:
+            BackendError: the model failed.
+        """
+        ...
+
+
+class HostedTranscriber:
+    """Asks the model for one turn at a time."""
+
+    def __init__(self, speech_to_text: Hosted[Moonshine]) -> None:
+        self._speech_to_text = speech_to_text
+
+    async def transcribe(self, samples: Samples, draft: tuple[int, ...]) -> Transcription:
+        """See `Transcriber`."""
+        return await call(self._speech_to_text, lambda model: model.transcribe(samples, draft))
+
+
 class Listener:
     """Collects one turn's audio, and transcribes it over and over with the last words as a draft.
 
@@ -32,9 +55,9 @@ class Listener:
     transcribed; if the model is held up for longer than that, the oldest are lost, and a warning says so.
     """
 
-    def __init__(self, speech_to_text: Hosted[Moonshine]) -> None:
+    def __init__(self, transcriber: Transcriber) -> None:
         self.fed = 0  # samples, over the whole turn
-        self._speech_to_text = speech_to_text
+        self._transcriber = transcriber
         self._new: deque[Samples] = deque()
         self._new_samples = 0
         self._audio: Samples = np.zeros(0, np.float32)  # what the next pass will hear, without what is new
@@ -90,8 +113,7 @@ class Listener:
             self._draft = ()
 
     async def _pass(self, samples: Samples) -> tuple[str, tuple[int, ...]]:
-        draft = self._draft
-        heard = await call(self._speech_to_text, lambda model: model.transcribe(samples, draft))
+        heard = await self._transcriber.transcribe(samples, self._draft)
         return heard.text, heard.tokens
 
 

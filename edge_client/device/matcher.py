@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,40 @@ from edge_client.device.prompt import plain
 
 if TYPE_CHECKING:
     from edge_client.models.library import Hosted
-    from edge_client.models.minilm import MiniLM
+    from edge_client.models.minilm import Embeddings, MiniLM
 
 MOST_KEPT = 4096  # embeddings, 1.5 kB each; the least recently used go first
 LONGEST_PHRASE = 1000  # characters; the model reads fewer
 LONGEST_SENTENCE = 400  # characters; what is asked stands at the end of a long speech
 
 
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """One unit vector for each text.
+
+        Raises:
+            BackendError: the model failed.
+        """
+        ...
+
+
+class HostedEmbedder:
+    """Asks the model for one turn at a time."""
+
+    def __init__(self, embedder: Hosted[MiniLM]) -> None:
+        self._embedder = embedder
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """See `Embedder`."""
+        return await call(self._embedder, lambda model: model.embed(texts))
+
+
 class Matcher:
     """Remembers what it has embedded, since skills and tools are compared with every turn."""
 
-    def __init__(self, embedder: Hosted[MiniLM]) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
@@ -43,7 +66,7 @@ class Matcher:
         known = {text: self._known[text] for text in texts if text in self._known}
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
-            known |= zip(missing, await call(self._embedder, lambda model: model.embed(missing)), strict=True)
+            known |= zip(missing, await self._embedder.embed(missing), strict=True)
         self._keep(known)
         return [known[text] for text in texts]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_client.device.arguments import (
@@ -82,7 +82,7 @@ class ToolCaller:
         form = await self._form(nearest.tool, " ".join(words), guess=forced)
         if not form.missing or forced:
             arguments = json.dumps(form.arguments)
-            return ToolCall(f"call_{secrets.token_hex(10)}", nearest.tool.name, arguments)
+            return ToolCall(_call_id(turn), nearest.tool.name, arguments)
         return form.missing[0].question if nearest.likeness >= demand.incomplete else None
 
     async def _nearest(self, tools: Sequence[Tool], text: str) -> Nearest:
@@ -143,6 +143,11 @@ def offered(turn: Turn) -> tuple[Tool, ...]:
         case "auto" | "required":
             return turn.tools[:MOST_TOOLS]
     return tuple(tool for tool in turn.tools if tool.name == turn.tool_choice)
+
+
+def _call_id(turn: Turn) -> str:
+    """The same one whenever the turn is answered again, on whatever machine. A turn makes one call."""
+    return f"call_{sha256(f'{turn.session_id} {turn.turn_id}'.encode()).hexdigest()[:20]}"
 
 
 def _readings(history: Sequence[HistoryItem], text: str) -> Iterator[tuple[str, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from edge_client.models.store import ModelStore
 from edge_client.models.thread import ModelThread
 from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
-MODELS = 6
 WARM_UP_SEC = 3  # of sound: a question of usual length
 
 
@@ -34,11 +33,9 @@ class Hosted[M]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Library:
-    """The models. Whoever loaded them closes them."""
+class AnsweringLibrary:
+    """The models that answer a turn which somebody else has heard the end of. Whoever loaded them closes them."""
 
-    voice_activity: Hosted[SileroModel]
-    turn_end: Hosted[SmartTurn]
     speech_to_text: Hosted[Moonshine]
     embedder: Hosted[MiniLM]
     language: Hosted[SmolLM2]
@@ -46,14 +43,21 @@ class Library:
 
     def threads(self) -> tuple[ModelThread, ...]:
         """The threads of all models, for their `statistics`."""
-        hosted = (self.voice_activity, self.turn_end, self.speech_to_text)
-        return tuple(each.thread for each in (*hosted, self.embedder, self.language, self.voice))
+        return tuple(getattr(self, field.name).thread for field in fields(self))
 
     def close(self) -> None:
         """Drop the calls that wait and end the threads, without waiting for the calls that run."""
         self.language.thread.close(last=self.language.model.close)
         for thread in self.threads():
             thread.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library(AnsweringLibrary):
+    """The models that answer, and the ears."""
+
+    voice_activity: Hosted[SileroModel]
+    turn_end: Hosted[SmartTurn]
 
 
 async def load_library(store: ModelStore, *, progress: Callable[[str], None]) -> Library:
@@ -64,13 +68,18 @@ async def load_library(store: ModelStore, *, progress: Callable[[str], None]) ->
     Raises:
         ModelError: a file is missing or damaged, or cannot be loaded.
     """
-    host = _Host(progress, models=MODELS)
-    with ExitStack() as on_failure:
-        on_failure.callback(host.close)
-        library = await _load_all(host, store)
-        on_failure.pop_all()
-    await asyncio.to_thread(_return_free_memory)
-    return library
+    host = _Host(progress, models=len(fields(Library)))
+    return await _loaded(host, _load_all(host, store))
+
+
+async def load_answering_library(store: ModelStore, *, progress: Callable[[str], None]) -> AnsweringLibrary:
+    """As `load_library`, without the ears.
+
+    Raises:
+        ModelError: a file is missing or damaged, or cannot be loaded.
+    """
+    host = _Host(progress, models=len(fields(AnsweringLibrary)))
+    return await _loaded(host, _load_answering(host, store))
 
 
 async def load_voice_activity(store: ModelStore, *, progress: Callable[[str], None]) -> Hosted[SileroModel]:
@@ -87,20 +96,49 @@ async def load_voice_activity(store: ModelStore, *, progress: Callable[[str], No
     return voice_activity
 
 
-async def _load_all(host: _Host, store: ModelStore) -> Library:
+async def _loaded[L](host: _Host, loading: Awaitable[L]) -> L:
+    with ExitStack() as on_failure:
+        on_failure.callback(host.close)
+        library = await _first_failure(loading)
+        on_failure.pop_all()
+    await asyncio.to_thread(_return_free_memory)
+    return library
+
+
+async def _first_failure[L](loading: Awaitable[L]) -> L:
+    """Of those that fail together, the one that a person can be told."""
     try:
-        async with asyncio.TaskGroup() as group:
-            voice_activity = group.create_task(host.load("voice activity", lambda: _load_silero(store)))
-            turn_end = group.create_task(host.load("turn end", lambda: _load_smart_turn(store)))
-            speech_to_text = group.create_task(host.load("speech to text", lambda: _load_moonshine(store)))
-            embedder = group.create_task(host.load("embedder", lambda: _load_minilm(store)))
-            language = group.create_task(host.load("language", lambda: _load_smollm2(store)))
-            voice = group.create_task(host.load("voice", _load_hibari))
+        return await loading
     except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        first: BaseException = failures
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+
+
+async def _load_all(host: _Host, store: ModelStore) -> Library:
+    async with asyncio.TaskGroup() as group:
+        voice_activity = group.create_task(host.load("voice activity", lambda: _load_silero(store)))
+        turn_end = group.create_task(host.load("turn end", lambda: _load_smart_turn(store)))
+        answering = group.create_task(_load_answering(host, store))
+    rest = answering.result()
     return Library(
         voice_activity=voice_activity.result(),
         turn_end=turn_end.result(),
+        speech_to_text=rest.speech_to_text,
+        embedder=rest.embedder,
+        language=rest.language,
+        voice=rest.voice,
+    )
+
+
+async def _load_answering(host: _Host, store: ModelStore) -> AnsweringLibrary:
+    async with asyncio.TaskGroup() as group:
+        speech_to_text = group.create_task(host.load("speech to text", lambda: _load_moonshine(store)))
+        embedder = group.create_task(host.load("embedder", lambda: _load_minilm(store)))
+        language = group.create_task(host.load("language", lambda: _load_smollm2(store)))
+        voice = group.create_task(host.load("voice", _load_hibari))
+    return AnsweringLibrary(
         speech_to_text=speech_to_text.result(),
         embedder=embedder.result(),
         language=language.result(),

@@ -15,12 +15,16 @@ from routing.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class ModelThreadStatistics:
-    """``waiting`` calls have not begun, ``calls`` have ended; ``busy_sec`` is the time spent in those."""
+    """``waiting`` calls have not begun, ``calls`` have ended; ``busy_sec`` is the time spent in those.
+
+    ``running_sec`` is how long the call that runs has been running; 0 between calls.
+    """
 
     name: str
     waiting: int
     calls: int
     busy_sec: float
+    running_sec: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class ModelThread:
         self._closed = threading.Event()
         self._calls = 0
         self._busy_sec = 0.0
+        self._began: float | None = None  # the call that runs
 
     async def run[T](self, function: Callable[[], T]) -> T:
         """What ``function`` returns or raises. A call cancelled before it begins is never made."""
@@ -88,7 +93,9 @@ class ModelThread:
 
     def statistics(self) -> ModelThreadStatistics:
         waiting = sum(not future.running() for future in tuple(self._pending))
-        return ModelThreadStatistics(self.name, waiting, self._calls, self._busy_sec)
+        began = self._began
+        running_sec = 0.0 if began is None else time.perf_counter() - began
+        return ModelThreadStatistics(self.name, waiting, self._calls, self._busy_sec, running_sec)
 
     def close(self, last: Callable[[], object] | None = None) -> None:
         """Refuse new calls, drop those that have not begun, stop streams, and run ``last`` at the very end.
@@ -117,11 +124,12 @@ class ModelThread:
         return future
 
     def _timed[T](self, function: Callable[[], T]) -> T:
-        started = time.perf_counter()
+        began = self._began = time.perf_counter()
         try:
             return function()
         finally:
-            self._busy_sec += time.perf_counter() - started
+            self._began = None
+            self._busy_sec += time.perf_counter() - began
             self._calls += 1
 
     def _error_of(self, ended: Future[None]) -> BaseException | None:
