@@ -392,7 +392,7 @@ def _bound_sec(first: _Candidate, second: _Candidate, wanted: bool) -> float:
     latest = second.latest_sec
     if wanted and first.worth_sec - second.worth_sec >= WANTED_SEC:
         latest += (WANTED_STRETCH - 1) * second.prospect.response.values[-1]
-    return min(latest, first.latest_sec, NET_PATIENCE_SEC)
+    return min(latest, first.latest_sec + first.prospect.jitter_sec, NET_PATIENCE_SEC)
 
 
 def _least(candidates: Sequence[_Candidate]) -> _Candidate:
