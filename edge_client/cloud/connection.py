@@ -1,0 +1,155 @@
+"""The way to the cloud: one WebSocket, whose every fault is a `BackendError`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
+from websockets.http11 import Response
+
+from edge_client.cloud.settings import CloudSettings
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
+from routing.wire import MAXIMUM_MESSAGE_BYTES, Message, WireError, decode
+
+RETRY_AFTER_SEC = 1.0  # when to come back to a full cloud that does not say
+PARTING_SEC = 0.1  # how long a goodbye may take to leave this machine
+FRAMES_AHEAD = 64  # received and not yet looked at; above it the socket is not read
+
+_PEERS_NONSENSE = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG}
+
+_logger = logging.getLogger("edge_client.cloud.websocket")
+_logger.setLevel(logging.INFO)  # below it the library writes down what it carries, which is what people say
+
+
+class Connection:
+    """Carries messages, both ways. Every fault of the network or of the other end is a `BackendError`."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self._websocket = websocket
+
+    async def send(self, data: bytes) -> None:
+        """Send an encoded message; waits while the network takes no more.
+
+        Raises:
+            BackendError: the connection is gone.
+        """
+        try:
+            await self._websocket.send(data)
+        except ConnectionClosed as closed:
+            raise _lost(closed) from closed
+
+    async def receive(self) -> Message:
+        """The next message. While nobody asks for it, the other end is held back.
+
+        Raises:
+            BackendError: the connection is gone, or what came is no message.
+        """
+        try:
+            return decode(await self._websocket.recv())
+        except ConnectionClosed as closed:
+            raise _lost(closed) from closed
+        except WireError as error:
+            raise BackendError(f"the cloud does not keep to the protocol: {error}") from error
+
+
+class Line:
+    """Opens connections to one cloud."""
+
+    def __init__(self, settings: CloudSettings) -> None:
+        if not settings.url:
+            raise SettingsError("expected the URL of a cloud, as in wss://cloud.example, got none")
+        self._settings = settings
+        self._ssl: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def open(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
+        """Connect, and hang up when left. Leaving takes next to no time, however the network is.
+
+        Raises:
+            BackendUnavailable: the cloud cannot be reached, or does not let us in.
+            AtCapacity: it is full.
+        """
+        websocket = await self._connect(path, headers or {})
+        try:
+            yield Connection(websocket)
+        finally:
+            await _hang_up(websocket)
+
+    async def _connect(self, path: str, headers: Mapping[str, str]) -> ClientConnection:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_sec):
+                return await self._dial(path, headers)
+        except TimeoutError:
+            message = f"the cloud did not answer within {self._settings.connect_timeout_sec:g} seconds"
+            raise BackendUnavailable(message) from None
+        except InvalidStatus as refused:
+            raise _refused(refused.response) from refused
+        except (OSError, EOFError, UnicodeError, WebSocketException) as error:  # UnicodeError: no name of a host
+            raise BackendUnavailable(f"the cloud cannot be reached: {error}") from error
+
+    async def _dial(self, path: str, headers: Mapping[str, str]) -> ClientConnection:
+        return await connect(
+            self._settings.url + path,
+            additional_headers={**headers, **self._authorization()},
+            ssl=await self._tls(),
+            compression=None,  # sound does not get smaller, and each message would wait for it
+            proxy=None,  # it would come from the environment, which is read in one place only
+            open_timeout=None,  # there is one around everything
+            ping_interval=None,  # the heartbeat looks after the way, and a stalled turn is missed by who waits for it
+            close_timeout=PARTING_SEC,
+            max_size=MAXIMUM_MESSAGE_BYTES,
+            max_queue=FRAMES_AHEAD,
+            logger=_logger,
+        )  # TCP_NODELAY is set by the event loop
+
+    def _authorization(self) -> dict[str, str]:
+        key = self._settings.key
+        return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        """Made once, and not on the event loop: reading the system's certificates takes tens of milliseconds."""
+        if self._ssl is None and self._settings.url.startswith("wss:"):
+            self._ssl = await asyncio.to_thread(ssl.create_default_context, cafile=self._settings.ca_file)
+        return self._ssl
+
+
+async def _hang_up(websocket: ClientConnection) -> None:
+    """Say goodbye and close, without waiting for the other end to say it too."""
+    closing = asyncio.create_task(websocket.close())
+    try:
+        await asyncio.sleep(0)  # the goodbye is written
+        websocket.transport.close()  # as soon as everything written has left
+        await asyncio.wait([closing], timeout=PARTING_SEC)
+    finally:
+        websocket.transport.abort()
+        await closing
+
+
+def _lost(closed: ConnectionClosed) -> BackendError:
+    if closed.rcvd is not None and closed.rcvd.code == CloseCode.TRY_AGAIN_LATER:
+        return AtCapacity(f"the cloud is full: {closed}", retry_after_sec=RETRY_AFTER_SEC)
+    if closed.rcvd is None and closed.sent is not None and closed.sent.code in _PEERS_NONSENSE:
+        return BackendError(f"the cloud does not keep to the protocol: {closed}")
+    return BackendUnavailable(f"the connection to the cloud is lost: {closed}")
+
+
+def _refused(response: Response) -> BackendError:
+    """An answer in HTTP where a WebSocket was asked for."""
+    retry_after_sec = _seconds(response.headers.get("Retry-After"))
+    message = f"the cloud refused the connection: HTTP {response.status_code} {response.reason_phrase}"
+    if response.status_code == 429 or retry_after_sec is not None:
+        return AtCapacity(message, retry_after_sec=retry_after_sec or RETRY_AFTER_SEC)
+    return BackendUnavailable(message)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Only in seconds: a date would need a clock that agrees with theirs."""
+    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
+        return None
+    return float(retry_after)

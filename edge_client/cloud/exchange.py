@@ -1,0 +1,208 @@
+"""One turn's dealings with the cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+from edge_client.cloud.connection import RETRY_AFTER_SEC, Connection, Line
+from edge_client.cloud.track import Track
+from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
+from routing.wire import (
+    MAXIMUM_TURN_SEC,
+    Ask,
+    Commit,
+    Message,
+    Open,
+    Pong,
+    Refused,
+    RollBack,
+    Speech,
+    Told,
+    Welcome,
+    WireError,
+    encode,
+)
+
+TURNS_PATH = "/v1/turns"
+LONGEST_CHUNK_SAMPLES = 10 * SPEECH_SAMPLE_RATE  # in one message
+CARRIED_CONTEXT = ("traceparent", "tracestate")
+
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?")
+
+
+class CloudExchange:
+    """Collects what is to be sent, while the connection is made and after; see `routing.turns.Exchange`.
+
+    Made by `CloudBackend.open`, which runs `carry` beside it.
+    """
+
+    def __init__(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> None:
+        self.replica: str | None = None  # where in the cloud the turn is answered, once that is known
+        self._turn = turn
+        self._on_heard = on_heard
+        self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by the turn: its speech, and few words
+        self._speech_sec = 0.0
+        self._attempts = 0
+        self._track: Track | None = None  # of the attempt that is open, be it told to its end or not
+        self._replying = False
+        self._committed = False
+        self._fault: BackendError | None = None
+        if turn.privacy == "device_only":
+            self._fail(BackendError("a turn that shall not leave the device was offered to the cloud"))
+        self._post(Open(turn))
+
+    def feed(self, chunk: AudioChunk) -> None:
+        """See `routing.turns.Exchange`. A turn that goes on for too long cannot be answered here."""
+        assert chunk.sample_rate == SPEECH_SAMPLE_RATE
+        if self._committed:  # the turn was over before this was said
+            return
+        self._speech_sec += chunk.duration_sec
+        if self._speech_sec > MAXIMUM_TURN_SEC:
+            self._fail(BackendError(f"expected at most {MAXIMUM_TURN_SEC:g} seconds of speech in a turn, got more"))
+        for piece in _pieces(chunk):
+            self._post(Speech(piece))
+
+    async def reply(self) -> AsyncGenerator[ReplyEvent]:
+        """See `routing.turns.Exchange`."""
+        assert not self._replying, "one reply at a time"
+        self._replying, ended = True, False
+        track = self._ask()
+        try:
+            while not ended:
+                event = await track.next()
+                ended = isinstance(event, ReplyEnd)
+                yield event
+        finally:
+            self._replying = False
+            if not ended:
+                self._abandon(track)
+
+    def commit(self) -> None:
+        """See `routing.turns.Exchange`."""
+        assert not self._committed, "a turn is over once"
+        self._committed = True
+        if self._track is not None:
+            self._post(Commit(self._track.attempt))
+
+    # -- attempts ------------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> Track:
+        if self._track is not None:
+            self._abandon(self._track)
+        self._attempts += 1
+        self._track = Track(self._attempts)
+        self._post(Ask(self._attempts))
+        if self._committed:  # before the reply began to be read
+            self._post(Commit(self._attempts))
+        if self._fault is not None:
+            self._track.fail(self._fault)
+        return self._track
+
+    def _abandon(self, track: Track) -> None:
+        track.close()
+        self._track = None
+        if self._committed:
+            self._outbox.put_nowait(None)  # nothing is left to be said: hanging up stops the work at once
+        else:
+            self._post(RollBack(track.attempt))
+
+    def _post(self, message: Message) -> None:
+        if self._fault is not None:
+            return
+        try:
+            self._outbox.put_nowait(encode(message))
+        except WireError as error:
+            self._fail(BackendError(f"the turn cannot be sent to the cloud: {error}"))
+
+    def _fail(self, fault: BackendError) -> None:
+        """Nothing more will come, and nothing more is sent."""
+        self._fault = self._fault or fault
+        while not self._outbox.empty():
+            self._outbox.get_nowait()
+        self._outbox.put_nowait(None)
+        if self._track is not None:
+            self._track.fail(self._fault)
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    async def carry(self, line: Line) -> None:
+        """Connect, send what is to be sent and take what comes, until cancelled or nothing is left to be done."""
+        if self._fault is not None:  # before anything was sent, and nothing shall be
+            return
+        try:
+            async with line.open(TURNS_PATH, _headers(self._turn)) as connection:
+                await self._converse(connection)
+        except* BackendError as faults:
+            self._fail(_first(faults))
+        else:
+            self._fail(BackendUnavailable("the turn is over"))
+
+    async def _converse(self, connection: Connection) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            receiving = tasks.create_task(self._receive(connection))
+            await self._send(connection)
+            receiving.cancel()
+
+    async def _send(self, connection: Connection) -> None:
+        while (data := await self._outbox.get()) is not None:
+            try:
+                await connection.send(data)
+            except BackendError:  # who receives will say why, after what the cloud said before
+                await asyncio.Event().wait()
+
+    async def _receive(self, connection: Connection) -> None:
+        while True:
+            await self._take(await connection.receive())
+
+    async def _take(self, message: Message) -> None:
+        match message:
+            case Told(0, Heard() as heard):
+                self._on_heard(heard)
+            case Told(attempt, event):
+                if track := self._track_of(attempt):
+                    await track.put(event)
+            case Refused(0):
+                raise _refusal(message)
+            case Refused(attempt):
+                if track := self._track_of(attempt):
+                    track.fail(_refusal(message))
+            case Welcome(replica):
+                self.replica = replica
+            case Pong():
+                pass
+            case _:
+                raise BackendError(f"expected the cloud to answer, got {type(message).__name__} from it")
+
+    def _track_of(self, attempt: int) -> Track | None:
+        """None for an attempt that was rolled back: what comes of it was on the way already."""
+        if attempt > self._attempts:
+            raise BackendError(f"expected an answer to one of {self._attempts} attempts, got one to {attempt}")
+        return self._track if self._track is not None and self._track.attempt == attempt else None
+
+
+def _pieces(chunk: AudioChunk) -> Iterator[AudioChunk]:
+    for start in range(0, len(chunk.samples), LONGEST_CHUNK_SAMPLES):
+        yield AudioChunk(chunk.samples[start : start + LONGEST_CHUNK_SAMPLES], chunk.sample_rate)
+
+
+def _headers(turn: Turn) -> dict[str, str]:
+    """The trace the turn belongs to. It came from a stranger, so what is no plain header stays here."""
+    carried = {name: turn.trace_context.get(name, "") for name in CARRIED_CONTEXT}
+    return {name: value for name, value in carried.items() if _HEADER_VALUE.fullmatch(value)}
+
+
+def _refusal(refused: Refused) -> BackendError:
+    match refused.code:
+        case "at_capacity":
+            return AtCapacity(refused.message, retry_after_sec=refused.retry_after_sec or RETRY_AFTER_SEC)
+        case "unavailable":
+            return BackendUnavailable(refused.message)
+    return BackendError(f"{refused.message} ({refused.code})")
+
+
+def _first(faults: BaseExceptionGroup[BackendError]) -> BackendError:
+    fault = faults.exceptions[0]
+    return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault

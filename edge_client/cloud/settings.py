@@ -1,0 +1,58 @@
+"""What the edge is told of its cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+
+class CloudSettings(BaseModel):
+    """Where the cloud is, how to be let in, and how long to wait for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = ""  # where the ingress is, as "wss://cloud.example"; "": there is no cloud
+    key: SecretStr | None = None  # sent as a bearer token
+    ca_file: Path | None = None  # whose certificates are trusted instead of the system's
+    connect_timeout_sec: float = Field(default=2.0, gt=0, le=60)  # name, TCP, TLS and handshake together
+    heartbeat_sec: float = Field(default=2.0, gt=0, le=600)  # from one heartbeat to the next
+    heartbeat_timeout_sec: float = Field(default=1.5, gt=0, le=60)  # a pong that is later counts as silence
+    longest_back_off_sec: float = Field(default=30.0, gt=0, le=3600)  # between two attempts to reach a silent cloud
+
+    @field_validator("url")
+    @classmethod
+    def _leads_to_a_websocket(cls, url: str) -> str:
+        if url:
+            _check(url)
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _back_off_is_longer_than_the_heartbeat(self) -> Self:
+        if self.longest_back_off_sec < self.heartbeat_sec:
+            raise ValueError(
+                f"expected longest_back_off_sec to be at least heartbeat_sec, {self.heartbeat_sec:g},"
+                f" got {self.longest_back_off_sec:g}"
+            )
+        return self
+
+
+def _check(url: str) -> None:
+    """The address may hold a secret, so no error repeats more of it than its scheme."""
+    parts = urlsplit(url)  # raises ValueError for what is no URL
+    if parts.scheme not in {"ws", "wss"}:
+        raise ValueError(f"expected a URL that begins with ws:// or wss://, got {_scheme(url)}")
+    if not parts.hostname:
+        raise ValueError("expected a URL with a host, as in wss://cloud.example, got one without")
+    if parts.username or parts.password:
+        raise ValueError("expected a URL without a user or password: set the key instead")
+    if parts.query or parts.fragment:
+        raise ValueError("expected a URL without ? and #, got one with")
+    _ = parts.port  # raises ValueError out of range
+
+
+def _scheme(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}://" if separator else "one without"
