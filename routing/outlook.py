@@ -37,7 +37,7 @@ PRIOR_TURNS = 2.0  # the prior counts as much as so many turns
 FAILURE_HALF_LIFE_SEC = 60.0
 PRIOR_FAILURE = 0.01
 JITTER_HALF_LIFE_SEC = 5.0
-LOAD_HALF_LIFE_SEC = 5.0  # of a queue that was told of: after that long, half of it may have been worked off
+LOAD_HALF_LIFE_SEC = 20.0  # of a queue that was told of: after that long, half of it may have been worked off
 THROUGHPUT_HALF_LIFE_SEC = 30.0
 QUIET_SEC = 5.0  # so long without a sign of life, and a heartbeat is worth sending
 
@@ -104,8 +104,8 @@ class Network:
 
     @property
     def _rtt_sec(self) -> float:
-        """The median of the last three: one late heartbeat is jitter, two are a slower network."""
-        return median(self._recent) if self._recent else 0.0
+        """Between the last and the median of the last three: one late heartbeat may be jitter, two are slowness."""
+        return (median(self._recent) + self._recent[-1]) / 2 if self._recent else 0.0
 
 
 class Outcome(NamedTuple):

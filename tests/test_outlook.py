@@ -10,7 +10,7 @@ import pytest
 
 from routing.latency import Distribution
 from routing.load import Load
-from routing.outlook import PRIOR, Outlook
+from routing.outlook import LOAD_HALF_LIFE_SEC, PRIOR, Outlook
 from routing.policy import Traits
 
 CLOUD = Traits(is_remote=True)
@@ -98,7 +98,7 @@ def test_a_heartbeat_under_way_for_long_is_as_late_as_that_already() -> None:
 def test_a_queue_is_worked_off_while_nothing_is_told_of_it() -> None:
     outlook = cloud()
     outlook.note_load(Load(slots=1, in_use=1, waiting=3, queue_wait_sec=2.0), 0.0)
-    assert outlook.prospect(2.0, 5.0).queue_wait_sec == pytest.approx(1.0)
+    assert outlook.prospect(2.0, LOAD_HALF_LIFE_SEC).queue_wait_sec == pytest.approx(1.0)
 
 
 def test_one_that_always_loses_is_not_taken_to_be_quick() -> None:
