@@ -22,11 +22,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from edge_client.cloud.settings import CloudSettings
 from edge_client.comma_separated import CommaSeparated
 from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
+from edge_client.traits import TraitsSettings
+from edge_client.upstream.settings import UpstreamSettings
 from edge_client.webrtc.peer import PeerSettings
 from routing.errors import SettingsError
+from routing.settings import RoutingSettings
 from routing.turns import Privacy
 
 PREFIX = "ANTIPHON_"
@@ -49,6 +53,11 @@ class EdgeSettings(BaseModel):
     chunk_ms: int = Field(default=80, ge=20, le=200)
     turn_taking: EndpointerSettings = EndpointerSettings()
     device: DeviceSettings = DeviceSettings()
+    routing: RoutingSettings = RoutingSettings()
+    cloud: CloudSettings = CloudSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    traits: TraitsSettings = TraitsSettings()
+    records: str = ""  # a file to which what became of each turn's placement is appended; none where it is empty
     peer: PeerSettings = PeerSettings()
 
     @model_validator(mode="after")

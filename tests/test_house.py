@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from deployments.engine.settings import EngineSettings
 from edge_client.settings import EdgeSettings
@@ -103,6 +103,8 @@ def values(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object]
     for name, value in settings:
         if isinstance(value, BaseModel):
             yield from values(value, f"{prefix}{name}.")
+        elif isinstance(value, SecretStr):
+            yield prefix + name, value.get_secret_value()
         else:
             yield prefix + name, list(value) if isinstance(value, tuple) else value
 

@@ -53,14 +53,19 @@ def test_counts_of_a_connection_stay_when_it_has_ended_and_its_delay_does_not() 
 def test_an_edge_is_the_sum_of_its_workers_with_the_worst_lag() -> None:
     quick, slow = LoopLagStatistics(0.001, 0.002, 0.003), LoopLagStatistics(0.002, 0.009, 0.0504)
     workers = [
-        worker_statistics(worker=0, sessions=2, places=8, lag=quick, media={"connections": 2}),
-        worker_statistics(worker=2, sessions=1, places=8, lag=slow, media={"connections": 5}),
+        worker_statistics(
+            worker=0, sessions=2, places=8, lag=quick, media={"connections": 2}, routing={"unanswered": 1}
+        ),
+        worker_statistics(
+            worker=2, sessions=1, places=8, lag=slow, media={"connections": 5}, routing={"unanswered": 2}
+        ),
     ]
     assert edge_statistics(workers, silent=[1]) == {
         "sessions": 3,
         "places": 16,
         "loop_lag_ms": {"p50": 2.0, "p99": 9.0, "max": 50.4},
         "media": {"connections": 7},
+        "routing": {"unanswered": 3},
         "workers": workers,
         "silent_workers": [1],
     }

@@ -23,11 +23,20 @@ from routing.turns import Backend
 class Edge:
     """The parts that every session uses, and the number of sessions there may be.
 
-    One of several workers has a ``crew``, and of the settings' sessions its share.
+    One of several workers has a ``crew``, and of the settings' sessions its share. ``routing`` tells who answers turns.
     """
 
-    def __init__(self, *, settings: EdgeSettings, hearing: Hearing, backend: Backend, crew: Crew | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: EdgeSettings,
+        hearing: Hearing,
+        backend: Backend,
+        crew: Crew | None = None,
+        routing: Callable[[], Json] = dict,
+    ) -> None:
         self.settings = settings
+        self.routing = routing
         self.crew = crew
         self.keys = KeyRing(settings.api_keys, signing_key=crew.signing_key if crew else None)
         self.media = MediaTotals()

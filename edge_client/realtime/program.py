@@ -12,10 +12,10 @@ from edge_client.event_loop import lasting_memory
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.engine import open_engine
 from edge_client.realtime.server import create_app
+from edge_client.realtime.switchboard import open_switchboard
 from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
-from routing.router import Router
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
 SHUTDOWN_SEC = 5  # for connections to end by themselves
@@ -30,10 +30,16 @@ async def open_edge(
 
     Raises:
         ModelError: the models are not there.
+        SettingsError: the placements cannot be written where they should.
     """
-    async with open_engine(settings, progress=progress) as engine:
+    async with (
+        open_engine(settings, progress=progress) as engine,
+        open_switchboard(settings, engine.backend) as board,
+    ):
         with lasting_memory():
-            yield Edge(settings=settings, hearing=engine.hearing, backend=Router.over(engine.backend), crew=crew)
+            yield Edge(
+                settings=settings, hearing=engine.hearing, backend=board.router, crew=crew, routing=board.statistics
+            )
 
 
 async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:

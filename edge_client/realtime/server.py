@@ -351,6 +351,7 @@ def _own_statistics(request: Request) -> Json:
         places=edge.settings.maximum_sessions,
         lag=lag.statistics(),
         media=edge.media.with_running(running),
+        routing=edge.routing(),
     )
 
 

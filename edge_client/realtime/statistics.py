@@ -1,4 +1,4 @@
-"""How an edge is doing, for whoever watches it: sessions, the loop's lag, and what became of the sound.
+"""How an edge is doing, for whoever watches it: sessions, the loop's lag, what became of the sound, and who answered.
 
 Counts are added up, over calls and over workers, and never go back while a worker lives: what a connection had counted
 when it ended stays. Of times, the longest among the calls in progress is told.
@@ -67,9 +67,18 @@ def _tree(statistics: Any) -> Json:
     return {"connections": 1, **dataclasses.asdict(statistics)}
 
 
-def worker_statistics(*, worker: int, sessions: int, places: int, lag: LoopLagStatistics, media: Json) -> Json:
+def worker_statistics(
+    *, worker: int, sessions: int, places: int, lag: LoopLagStatistics, media: Json, routing: Json
+) -> Json:
     """What one worker tells of itself."""
-    return {"worker": worker, "sessions": sessions, "places": places, "loop_lag_ms": _lag_ms(lag), "media": media}
+    return {
+        "worker": worker,
+        "sessions": sessions,
+        "places": places,
+        "loop_lag_ms": _lag_ms(lag),
+        "media": media,
+        "routing": routing,
+    }
 
 
 def _lag_ms(lag: LoopLagStatistics) -> Json:
