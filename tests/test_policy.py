@@ -182,7 +182,7 @@ def test_a_better_answer_that_is_near_is_waited_for() -> None:
     choice = hedged(device(is_ready=True), cloud(0.2))
     assert (choice.first, choice.second) == ("cloud", "device")
     assert 0.1 < choice.patience_sec <= 0.2
-    assert choice.reason.startswith("worth waiting: cloud is better, 99% likely within ")
+    assert choice.reason.startswith("worth waiting: cloud is better, 95% likely within ")
 
 
 def test_nothing_is_held_beyond_the_time_that_the_device_would_need_in_its_bad_case() -> None:
