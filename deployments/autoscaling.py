@@ -84,22 +84,20 @@ class Report(NamedTuple):
 
 
 def as_stats(load: Load, refused: int = 0) -> dict[str, float]:
-    """For the method ``record_autoscaling_stats`` of a replica: numbers by name.
+    """For the method ``record_autoscaling_stats`` of a replica: numbers by name, the same names at all times.
 
     Args:
         load: how full it is
         refused: how many turns it has sent away since it began
     """
-    stats = {
+    return {
         "slots": float(load.slots),
         "in_use": float(load.in_use),
         "waiting": float(load.waiting),
         "queue_wait_sec": load.queue_wait_sec,
+        "first_audio_p95_sec": load.first_audio_p95_sec or 0.0,  # always there, or an older one would seem to hold
         "refused": float(refused),
     }
-    if load.first_audio_p95_sec is not None:
-        stats["first_audio_p95_sec"] = load.first_audio_p95_sec
-    return stats
 
 
 def report_of(stats: Mapping[str, float]) -> Report:
@@ -118,7 +116,7 @@ def load_of(stats: Mapping[str, float]) -> Load:
         in_use=int(stats["in_use"]),
         waiting=int(stats["waiting"]),
         queue_wait_sec=stats["queue_wait_sec"],
-        first_audio_p95_sec=stats.get("first_audio_p95_sec"),
+        first_audio_p95_sec=stats["first_audio_p95_sec"] or None,
     )
 
 
@@ -283,8 +281,7 @@ class _Scene:
 
     def decided(self, target: int, reason: str, *, peak: float, **changes: Any) -> Decision:
         """``peak`` is what must not be undone within the look-back window, in replicas."""
-        width = self.settings.look_back_sec / LOOK_BACK_BUCKETS
-        peaks = _with_peak(self.state.peaks, peak, self.settings.look_back_sec, width, self.now)
+        peaks = _with_peak(self.state.peaks, peak, _peak_width(self.settings), self.now)
         state = replace(self.state, peaks=peaks, **changes)
         return Decision(target=self.settings.bounded(target), reason=reason, state=state)
 
@@ -358,11 +355,13 @@ def _looked(
 ) -> ScalingState:
     if state.seen_at is None or not 0 <= now - state.seen_at <= settings.growth_sec:
         state = ScalingState(since=now, refused=refused)
-    width = settings.growth_sec / (STRETCHES * BUCKETS_PER_STRETCH)
+    demand_width = settings.growth_sec / (STRETCHES * BUCKETS_PER_STRETCH)
+    demands = _since(now - settings.growth_sec - demand_width, state.demands)
     return replace(
         state,
         seen_at=now,
-        demands=_with_demand(state.demands, _taken(loads), settings.growth_sec, width, now),
+        demands=_with_demand(demands, _taken(loads), demand_width, now),
+        peaks=_since(now - settings.look_back_sec - _peak_width(settings), state.peaks),
         slots=sum(load.slots for load in loads),
         refused=refused,
         unmet=_unmet(state, loads, refused, settings.turn_sec, now),
@@ -382,23 +381,27 @@ def _increase(before: int | None, now: int) -> int:
     return 0 if before is None else max(0, now - before)
 
 
-def _with_demand(
-    demands: tuple[Demand, ...], taken: float, window_sec: float, width: float, now: float
-) -> tuple[Demand, ...]:
+def _with_demand(demands: tuple[Demand, ...], taken: float, width: float, now: float) -> tuple[Demand, ...]:
     at = _bucket(now, width)
-    if demands and demands[-1].at == at:
-        _, mean, looks = demands[-1]
-        return (*demands[:-1], Demand(at, mean + (taken - mean) / (looks + 1), looks + 1))
-    kept = tuple(old for old in demands if old.at + width > now - window_sec)
-    return (*kept, Demand(at, taken, 1))
+    if not demands or demands[-1].at != at:
+        return (*demands, Demand(at, taken, 1))
+    _, mean, looks = demands[-1]
+    return (*demands[:-1], Demand(at, mean + (taken - mean) / (looks + 1), looks + 1))
 
 
-def _with_peak(peaks: tuple[Peak, ...], wanted: float, window_sec: float, width: float, now: float) -> tuple[Peak, ...]:
+def _with_peak(peaks: tuple[Peak, ...], wanted: float, width: float, now: float) -> tuple[Peak, ...]:
     at = _bucket(now, width)
-    if peaks and peaks[-1].at == at:
-        return (*peaks[:-1], Peak(at, max(peaks[-1].wanted, wanted)))
-    kept = tuple(old for old in peaks if old.at + width > now - window_sec)
-    return (*kept, Peak(at, wanted))
+    if not peaks or peaks[-1].at != at:
+        return (*peaks, Peak(at, wanted))
+    return (*peaks[:-1], Peak(at, max(peaks[-1].wanted, wanted)))
+
+
+def _since[Stretch: (Demand, Peak)](at: float, stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
+    return tuple(stretch for stretch in stretches if stretch.at > at)
+
+
+def _peak_width(settings: AutoscalingSettings) -> float:
+    return settings.look_back_sec / LOOK_BACK_BUCKETS
 
 
 def _growth(demands: Sequence[Demand], window_sec: float, now: float) -> float:

@@ -173,13 +173,14 @@ def test_after_a_gap_the_window_begins_anew() -> None:
         in_use=st.integers(0, 100),
         waiting=st.integers(0, 100),
         queue_wait_sec=st.floats(0, 100),
-        first_audio_p95_sec=st.none() | st.floats(0, 100),
+        first_audio_p95_sec=st.none() | st.floats(0, 100, exclude_min=True),
     ),
     refused=st.integers(0, 10**6),
 )
 def test_a_report_survives_the_way_to_the_policy(load: Load, refused: int) -> None:
     stats = as_stats(load, refused)
     assert all(isinstance(value, float) for value in stats.values())
+    assert set(stats) == set(as_stats(Load(slots=1, in_use=0)))
     assert report_of(stats) == Report(load, refused)
 
 
@@ -364,9 +365,10 @@ def test_a_night_lets_them_go_one_by_one_and_the_morning_brings_them_back() -> N
 
 
 def test_callers_who_come_at_random_move_few_to_and_fro() -> None:
-    fleet = Fleet(COARSE, running=5).play(noisy(lambda _: 20, tick_sec=COARSE.report_every_sec), 6 * 3600)
+    hours = 6
+    fleet = Fleet(COARSE, running=5).play(noisy(lambda _: 20, tick_sec=COARSE.report_every_sec), hours * 3600)
     assert not fleet.refused_at
-    assert fleet.turnabouts <= 6
+    assert fleet.turnabouts <= 2 * hours  # of the 72 looks back
     assert fmean(fleet.sizes) < 6.5
 
 
