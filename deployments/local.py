@@ -18,10 +18,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from deployments.transport import local
-from routing.errors import AntiphonError, SettingsError
+from deployments.transport import Transport, environment
+from routing.errors import AntiphonError, BackendUnavailable, SettingsError
 
 READY = "Antiphon's cloud is ready at"
+NAME = "antiphon"
 CONFIG = Path("configs/serve.local.yaml")
 
 
@@ -31,6 +32,9 @@ def main(
     ] = CONFIG,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    transport: Annotated[
+        Transport, typer.Option(help="direct: no proxy; haproxy: as on a cluster; ray: Ray's own defaults, to compare.")
+    ] = "direct",
 ) -> None:
     """Run the cloud tier here, with a Ray of its own, until Ctrl-C.
 
@@ -45,7 +49,7 @@ def main(
         signal.signal(number, lambda *_: ended.set())
     try:
         application = read_application(config)
-        with running(application, host=host, port=port):
+        with running(application, host=host, port=port, transport=transport):
             typer.echo(f"{READY} ws://{host}:{port}")
             sys.stdout.flush()
             ended.wait()
@@ -70,9 +74,9 @@ def read_application(config: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def running(application: dict[str, Any], *, host: str, port: int) -> Iterator[None]:
+def running(application: dict[str, Any], *, host: str, port: int, transport: Transport = "direct") -> Iterator[None]:
     """Ray, Serve and the application, ready; all of it gone on leaving."""
-    os.environ |= local(port)
+    os.environ |= environment(transport, port)
     import ray  # reads the environment when it is imported
     from ray import serve
 
@@ -84,13 +88,29 @@ def running(application: dict[str, Any], *, host: str, port: int) -> Iterator[No
         ray.init(num_cpus=os.cpu_count(), include_dashboard=False, _temp_dir=folder, log_to_driver=False)
         try:
             typer.echo("starting Serve")
-            serve.start(proxy_location="Disabled", http_options={"host": host})
+            if transport == "direct":  # the port belongs to the ingress, and would else be kept for a proxy
+                serve.start(proxy_location="Disabled", http_options={"host": host})
+            else:
+                serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
             typer.echo("loading the model")
-            serve.run(app(AppSettings(**application.get("args", {}))), name=application.get("name", "antiphon"))
+            try:
+                serve.run(app(AppSettings(**application.get("args", {}))), name=NAME)
+            except RuntimeError as error:
+                raise BackendUnavailable(f"{error} {_why()}") from None
             yield
         finally:
             ray.shutdown()
 
 
+def _why() -> str:
+    """What became of the deployments."""
+    from ray import serve
+
+    deployments = serve.status().applications[NAME].deployments
+    return " ".join(f"{name}: {deployment.message}" for name, deployment in deployments.items() if deployment.message)
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    program.command()(main)
+    program()

@@ -6,6 +6,7 @@ Ray reads these variables when it is imported, so they must be there before any 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 FAST: Mapping[str, str] = {
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # the default transport delays small pieces of many streams by 100 ms
@@ -20,13 +21,21 @@ FAST: Mapping[str, str] = {
 CLUSTER: Mapping[str, str] = {**FAST, "RAY_SERVE_ENABLE_HA_PROXY": "1"}
 
 
-def local(port: int) -> Mapping[str, str]:
-    """On one machine: no proxy at all, the ingress itself listens on ``port``, and gets it back after a crash."""
+type Transport = Literal["direct", "haproxy", "ray"]
+
+
+def environment(transport: Transport, port: int) -> Mapping[str, str]:
+    """For one machine. "direct" is without any proxy, and "ray" is how Ray comes."""
+    alone = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}  # nobody else's Ray
+    return alone | {"direct": _direct(port), "haproxy": dict(CLUSTER), "ray": {}}[transport]
+
+
+def _direct(port: int) -> dict[str, str]:
+    """The ingress itself listens on ``port``, and gets it back after a crash."""
     return {
         **FAST,
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),  # not counted itself
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
-        "RAY_AUTH_MODE": "disabled",  # nobody else's Ray
     }

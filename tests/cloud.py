@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -37,15 +38,27 @@ class Cloud:
 
 
 @contextmanager
-def local_cloud(arguments: Mapping[str, Any] | None = None, **model_settings: Any) -> Iterator[Cloud]:
+def local_cloud(
+    arguments: Mapping[str, Any] | None = None, *, transport: str = "direct", **model_settings: Any
+) -> Iterator[Cloud]:
     """The program ``python -m deployments.local`` with these ``args`` of its application; else a scripted model."""
     args = {"model": SCRIPTED, "model_settings": model_settings} | dict(arguments or {})
     application = {"name": "antiphon", "import_path": "deployments.app:app", "args": args}
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         config = Path(folder) / "serve.yaml"
         config.write_text(yaml.safe_dump({"applications": [application]}))
-        port = _free_port()
-        command = [sys.executable, "-m", "deployments.local", "--config", str(config), "--port", str(port)]
+        port = free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "deployments.local",
+            "--config",
+            str(config),
+            "--port",
+            str(port),
+            "--transport",
+            transport,
+        ]
         with subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
                 _wait_until_ready(process, Path(log.name))
@@ -55,9 +68,13 @@ def local_cloud(arguments: Mapping[str, Any] | None = None, **model_settings: An
                 process.wait(STOP_SEC)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+def free_port() -> int:
+    """One that no program of Ray's gets by chance before Serve asks for it: below those that systems give away."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from deployments.attendance import Attendance, AttendedBackend
 from routing.load import Load
-from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Exchange, Heard, ReplyEnd, ReplyEvent, TextDelta, Turn
+from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Exchange, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ async def open_scripted(settings: Mapping[str, Any]) -> AsyncIterator[ScriptedMo
 
 @dataclass(slots=True)
 class MetronomeBackend:
-    """Answers in even steps. Each item's words name the moment at which it left, on the machine's monotonic clock."""
+    """Answers in even steps. The sound of each item tells when it left, on the machine's monotonic clock."""
 
     script: Script
     name: str = "metronome"
@@ -90,14 +90,28 @@ class MetronomeExchange:
         await asyncio.sleep(script.first_sec)
         yield TextDelta(f"answer {self.turn.index}: {heard}. ")
         due = time.monotonic()
-        for item in range(script.items):
-            yield AudioChunk(sound(item, script.item_sec), REPLY_SAMPLE_RATE)
+        for _ in range(script.items):
+            yield AudioChunk(stamped(script.item_sec), REPLY_SAMPLE_RATE)
             due += script.item_sec
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         self.backend.sessions[self.turn.session_id] = known + 1
         yield ReplyEnd({"script": 0.0}, known, script.items)
 
 
-def sound(item: int, seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """A stretch whose level tells which item it is."""
-    return np.full(round(seconds * REPLY_SAMPLE_RATE), (item + 1) / 256, np.float32)
+STAMP_DIGITS = 4  # of 15 bits each
+DIGIT = 2**15
+
+
+def stamped(seconds: float) -> Samples:
+    """Sound whose first samples are the microseconds of the machine's monotonic clock."""
+    now = time.monotonic_ns() // 1000
+    sound = np.zeros(round(seconds * REPLY_SAMPLE_RATE), np.float32)
+    for digit in range(STAMP_DIGITS):
+        now, sound[digit] = now // DIGIT, (now % DIGIT) / DIGIT
+    return sound
+
+
+def stamp_sec(samples: Samples) -> float:
+    """When a stretch of `stamped` sound was made."""
+    digits = np.rint(samples[:STAMP_DIGITS].astype(np.float64) * DIGIT)
+    return float(sum(digit * DIGIT**place for place, digit in enumerate(digits))) / 1e6
