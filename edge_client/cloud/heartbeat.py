@@ -58,6 +58,7 @@ class Heartbeat:
     async def _beat(self, connection: Connection, number: int) -> None:
         loop = asyncio.get_running_loop()
         sent = loop.time()
+        self._outlook.note_heartbeat(sent)
         try:
             async with asyncio.timeout(self._settings.heartbeat_timeout_sec):
                 await connection.send(encode(Ping(number)))
