@@ -177,6 +177,7 @@ async def test_a_turn_committed_before_its_reply_is_read_is_committed_all_the_sa
         exchange.commit()
         async with aclosing(reply):
             assert [event async for event in reply]
+        await cloud.until_received(Commit)
         assert cloud.received[-2:] == [Ask(1), Commit(1)]
 
 
@@ -214,6 +215,17 @@ async def test_a_committed_reply_closed_early_stops_the_work_before_the_turn_is_
             await anext(events)
         await cloud.until_turns_ended(1)
         assert scripted.exchanges[0].closed
+
+
+async def test_a_turn_left_right_after_its_commit_is_known_to_be_committed() -> None:
+    scripted = ScriptedBackend(say("yes", seconds=0.2))
+    async with cloud_server(scripted) as cloud:
+        async with CloudBackend(CloudSettings(url=cloud.url)).open(TURN, on_heard=lambda heard: None) as exchange:
+            exchange.feed(chunk())
+            await answer(exchange)
+            exchange.commit()
+        await cloud.until_turns_ended(1)
+        assert scripted.exchanges[0].committed
 
 
 async def test_a_fault_of_the_caller_is_the_callers_own() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 
-from edge_client.cloud.connection import RETRY_AFTER_SEC, Connection, Line
+from edge_client.cloud.connection import PARTING_SEC, RETRY_AFTER_SEC, Connection, Line
 from edge_client.cloud.track import Track
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
@@ -147,11 +147,23 @@ class CloudExchange:
             receiving.cancel()
 
     async def _send(self, connection: Connection) -> None:
-        while (data := await self._outbox.get()) is not None:
-            try:
+        try:
+            while (data := await self._outbox.get()) is not None:
                 await connection.send(data)
-            except BackendError:  # who receives will say why, after what the cloud said before
-                await asyncio.Event().wait()
+        except BackendError:  # who receives will say why, after what the cloud said before
+            await asyncio.Event().wait()
+        finally:
+            if self._committed:
+                await self._send_rest(connection)
+
+    async def _send_rest(self, connection: Connection) -> None:
+        """A turn that is left right after its commit was answered, not given up: the cloud shall know."""
+        try:
+            async with asyncio.timeout(PARTING_SEC):
+                while not self._outbox.empty() and (data := self._outbox.get_nowait()) is not None:
+                    await connection.send(data)
+        except (BackendError, TimeoutError):
+            return
 
     async def _receive(self, connection: Connection) -> None:
         while True:
