@@ -49,6 +49,7 @@ from routing.turns import Message as SaidMessage
 VERSION = 1
 MAXIMUM_MESSAGE_BYTES = 1024 * 1024  # a turn with its whole history; the longest chunk is far below
 MAXIMUM_TURN_SEC = 120.0  # of speech in one turn
+MAXIMUM_TURN_MESSAGES = 12_000  # of the shortest chunks, 20 ms, half of them fill a turn
 MAXIMUM_ID_CHARACTERS = 200  # of a session, a turn, a call
 MAXIMUM_HISTORY_ITEMS = 1000
 MAXIMUM_TOOLS = 200
@@ -237,9 +238,11 @@ def encode(message: Message) -> bytes:
 
 def _encoded(message: Message) -> bytes:
     match message:
-        case Told(attempt, AudioChunk(samples, sample_rate)):
+        case Told(attempt, AudioChunk(samples, sample_rate) as chunk):
+            _told(attempt, chunk)
             return _SOUND_HEAD.pack(VERSION, TOLD_SOUND, attempt, sample_rate) + _pcm16(samples)
         case Told(attempt, event):
+            _told(attempt, event)
             return _encoded_json(_KINDS[type(event)], _ToldOf(attempt, event))
         case Speech(AudioChunk(samples, sample_rate)):
             return _SPEECH_HEAD.pack(VERSION, SPEECH, sample_rate) + _pcm16(samples)
@@ -340,6 +343,7 @@ def _chunk(data: bytes, start: int, sample_rate: int, expected_rate: int) -> Aud
 
 
 def _told(attempt: int, event: ReplyEvent) -> Told:
+    """Only words that are still being understood belong to no attempt."""
     if attempt == 0 and not (isinstance(event, Heard) and not event.is_final):
         raise WireError(f"expected an attempt of at least 1 for a {type(event).__name__}, got 0", param="attempt")
     return Told(attempt, event)
@@ -363,6 +367,7 @@ class Conduct:
 
     def __init__(self) -> None:
         self._turn: Turn | None = None
+        self._messages = 0
         self._speech_sec = 0.0
         self._last_attempt = 0
         self._open_attempt: int | None = None
@@ -377,12 +382,20 @@ class Conduct:
         """
         if isinstance(message, Ping):
             return
+        self._count()
         if self._turn is None:
             self._open(message)
         elif self._committed:
             raise self._out_of_order("nothing but Ping after Commit", message)
         else:
             self._take(message, self._turn)
+
+    def _count(self) -> None:
+        """Whoever keeps a turn's messages, to send them elsewhere, shall not have to keep any number of them."""
+        self._messages += 1
+        if self._messages > MAXIMUM_TURN_MESSAGES:
+            message = f"expected at most {MAXIMUM_TURN_MESSAGES} messages in a turn, got more"
+            raise WireError(message, code="turn_too_long")
 
     def _open(self, message: Message) -> None:
         if not isinstance(message, Open):

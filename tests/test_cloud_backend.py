@@ -367,6 +367,7 @@ async def test_an_attempt_that_failed_may_be_made_again() -> None:
 
 async def test_a_turn_that_was_refused_is_not_asked_for_again() -> None:
     async with cloud_turn(faults=Faults(refuse=Refused(0, "unavailable", "going away"))) as (_, exchange, _):
+        exchange.feed(chunk())
         for _ in range(2):
             with pytest.raises(BackendUnavailable, match="going away"):
                 await answer(exchange)
@@ -384,6 +385,7 @@ async def test_a_stall_keeps_what_came_before() -> None:
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:9", "ws://nowhere.invalid", f"ws://{'a' * 70}.example"])
 async def test_a_cloud_that_is_not_there_is_unavailable(url: str) -> None:
     async with CloudBackend(CloudSettings(url=url)).open(TURN, on_heard=lambda heard: None) as exchange:
+        exchange.feed(chunk())
         with pytest.raises(BackendUnavailable, match="the cloud cannot be reached"):
             await answer(exchange)
 
@@ -392,6 +394,7 @@ async def test_a_cloud_that_does_not_answer_the_door_is_unavailable() -> None:
     async with cloud_server(ScriptedBackend(), faults=Faults(is_deaf=True)) as cloud:
         backend = CloudBackend(CloudSettings(url=cloud.url, connect_timeout_sec=0.05))
         async with backend.open(TURN, on_heard=lambda heard: None) as exchange:
+            exchange.feed(chunk())
             with pytest.raises(BackendUnavailable, match=r"the cloud did not answer within 0\.05 seconds"):
                 await answer(exchange)
 
@@ -400,6 +403,7 @@ async def test_a_cloud_without_tls_is_not_trusted() -> None:
     async with cloud_server(ScriptedBackend()) as cloud:
         backend = CloudBackend(CloudSettings(url=cloud.url.replace("ws://", "wss://")))
         async with backend.open(TURN, on_heard=lambda heard: None) as exchange:
+            exchange.feed(chunk())
             with pytest.raises(BackendUnavailable, match="the cloud cannot be reached"):
                 await answer(exchange)
 
@@ -420,6 +424,22 @@ async def test_a_turn_too_large_is_not_sent() -> None:
         with pytest.raises(BackendError, match="the turn cannot be sent to the cloud: expected a message of at most"):
             await answer(exchange)
         assert not cloud.requests
+
+
+async def test_a_turn_without_a_question_is_not_asked() -> None:
+    async with cloud_turn() as (cloud, exchange, _):
+        with pytest.raises(BackendError, match=r"expected speech or a question .* got nothing to answer"):
+            await answer(exchange)
+        assert not cloud.objections
+
+
+async def test_a_typed_question_needs_no_speech() -> None:
+    typed = replace(TURN, history=(Message("user", "what time is it?"),))
+    async with cloud_turn(turn=typed) as (cloud, exchange, _):
+        exchange.commit()
+        assert isinstance((await answer(exchange))[-1], ReplyEnd)
+        await cloud.until_received(Commit)
+        assert not cloud.objections
 
 
 async def test_a_turn_that_does_not_come_to_an_end_is_given_up() -> None:

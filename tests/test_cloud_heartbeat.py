@@ -85,6 +85,13 @@ async def test_every_beat_tells_the_round_trip_and_the_load() -> None:
         assert [request.path for request in cloud.requests] == ["/v1/heartbeat"]
 
 
+async def test_a_slow_network_is_seen_in_the_round_trip() -> None:
+    async with beating_cloud(faults=Faults(delay_sec=0.02)) as (_, witness):
+        await witness.until("round trip")
+        now = asyncio.get_running_loop().time()
+        assert witness.prospect(1.0, now).rtt_sec >= 0.02
+
+
 async def test_a_cloud_that_falls_silent_is_tried_until_it_is_back() -> None:
     async with beating_cloud(patience_sec=0.05) as (cloud, witness):
         await witness.until("round trip")

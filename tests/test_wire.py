@@ -29,6 +29,7 @@ from routing.turns import (
 from routing.wire import (
     MAXIMUM_HISTORY_ITEMS,
     MAXIMUM_MESSAGE_BYTES,
+    MAXIMUM_TURN_MESSAGES,
     MAXIMUM_TURN_SEC,
     VERSION,
     Ask,
@@ -219,6 +220,8 @@ def turn(**parts: object) -> Turn:
         (Speech(AudioChunk(np.array([np.nan], np.float32), 16_000)), "expected samples that are numbers .* got NaN"),
         (Told(1, Heard("hello", is_final=True, end_of_sentence=float("nan"))), "end_of_sentence: .* finite number"),
         (Ask(0), "attempt: Input should be greater than or equal to 1"),
+        (Told(0, sound(2, 24_000)), "expected an attempt of at least 1 for a AudioChunk, got 0"),
+        (Told(0, Heard("yes", is_final=True)), "expected an attempt of at least 1 for a Heard, got 0"),
         (Told(-1, sound(2, 24_000)), "expected a Told that can be written down"),
         (Pong(1, Load(slots=-1, in_use=0)), "expected amounts of at least 0, got -1"),
     ],
@@ -258,7 +261,7 @@ def raw(kind: int, rest: object = b"") -> bytes:
         (encode(Speech(sound(2, 16_000)))[:-1], "expected whole 16-bit samples, got an odd number of bytes .3"),
         (encode(Speech(sound(2, 48_000))), "expected sound at 16000 Hz, got 48000"),
         (encode(Told(1, sound(2, 16_000))), "expected sound at 24000 Hz, got 16000"),
-        (encode(Told(0, sound(2, 24_000))), "expected an attempt of at least 1 for a AudioChunk, got 0"),
+        (b"\x01\x20" + bytes(4) + b"\xc0\x5d\x00\x00", "expected an attempt of at least 1 for a AudioChunk, got 0"),
         (raw(35, {"attempt": 0, "event": {"text": "x"}}), "expected an attempt of at least 1 for a TextDelta, got 0"),
         (raw(33, b'{"attempt":1,"event":{"text":"x","is_final":true,"end_of_sentence":NaN}}'), "finite number"),
         (raw(18, b'{"number":1,"load":{"slots":1,"in_use":0,"queue_wait_sec":Infinity}}'), "finite number"),
@@ -383,3 +386,10 @@ def test_a_turn_has_room_for_so_much_speech_and_no_more() -> None:
     with pytest.raises(WireError, match="expected at most 120 seconds of speech in a turn, got more") as caught:
         feed(SILENT, *most, SPEECH)
     assert caught.value.code == "turn_too_long"
+
+
+def test_a_turn_has_room_for_so_many_messages_and_no_more() -> None:
+    nothing = [Speech(sound(0, 16_000))] * (MAXIMUM_TURN_MESSAGES - 1)
+    feed(SILENT, *nothing, Ping(1))
+    with pytest.raises(WireError, match="expected at most 12000 messages in a turn, got more"):
+        feed(SILENT, *nothing, Ask(1))

@@ -24,6 +24,7 @@ from routing.wire import (
     Welcome,
     WireError,
     encode,
+    has_question,
 )
 
 TURNS_PATH = "/v1/turns"
@@ -94,6 +95,8 @@ class CloudExchange:
             self._abandon(self._track)
         self._attempts += 1
         self._track = Track(self._attempts)
+        if not self._speech_sec and not has_question(self._turn):
+            self._fail(BackendError("expected speech or a question at the end of the history, got nothing to answer"))
         self._post(Ask(self._attempts))
         if self._committed:  # before the reply began to be read
             self._post(Commit(self._attempts))
