@@ -374,6 +374,18 @@ async def test_a_turn_that_was_refused_is_not_asked_for_again() -> None:
         exchange.commit()
 
 
+async def test_a_fault_of_our_own_costs_the_exchange_and_not_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    def stumble(heard: Heard) -> None:
+        raise ZeroDivisionError
+
+    async with cloud_turn(on_heard=stumble, partials=("what",)) as (_, exchange, _):
+        for _ in range(10):
+            exchange.feed(chunk())
+        with pytest.raises(BackendError, match="stumbled over a fault of our own"):
+            await answer(exchange)
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_stall_keeps_what_came_before() -> None:
     async with cloud_turn(faults=Faults(stall_after_audio=1)) as (_cloud, exchange, _):
         exchange.feed(chunk())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from routing.load import Load
@@ -177,6 +177,7 @@ messages: st.SearchStrategy[WireMessage] = st.one_of(
 
 
 @given(messages)
+@settings(max_examples=50)
 def test_any_message_arrives_as_it_was_sent(message: WireMessage) -> None:
     assert same(decode(encode(message)), message)
 
@@ -315,6 +316,7 @@ def test_a_damaged_message_raises_nothing_but_a_wire_error(
 
 
 @given(st.sampled_from([1, 3, 6, 16, 17, 18, 33, 34, 35, 36, 37, 38]), json_values)
+@settings(max_examples=50)
 def test_json_of_any_other_shape_raises_nothing_but_a_wire_error(kind: int, value: object) -> None:
     only_wire_errors(lambda: decode(raw(kind, json.dumps(value).encode())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 
@@ -26,6 +27,8 @@ from routing.wire import (
     encode,
     has_question,
 )
+
+logger = logging.getLogger(__name__)
 
 TURNS_PATH = "/v1/turns"
 LONGEST_CHUNK_SAMPLES = 10 * SPEECH_SAMPLE_RATE  # in one message
@@ -140,6 +143,9 @@ class CloudExchange:
                 await self._converse(connection)
         except* BackendError as faults:
             self._fail(_first(faults))
+        except* Exception:
+            logger.exception("the exchange with the cloud stumbled")  # the turn can still be answered elsewhere
+            self._fail(BackendError("the exchange with the cloud stumbled over a fault of our own"))
         else:
             self._fail(BackendUnavailable("the turn is over"))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class CloudSettings(BaseModel):
@@ -28,6 +31,13 @@ class CloudSettings(BaseModel):
         if url:
             _check(url)
         return url.rstrip("/")
+
+    @field_validator("key")
+    @classmethod
+    def _fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not _TOKEN.fullmatch(key.get_secret_value()):
+            raise ValueError("expected a key of visible ASCII characters, got something else")
+        return key
 
     @model_validator(mode="after")
     def _back_off_is_longer_than_the_heartbeat(self) -> Self:
