@@ -1,0 +1,375 @@
+"""One reply of the router: asked of several contenders, told by one at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from routing.decision import Decision
+from routing.errors import BackendError
+from routing.policy import Traits
+from routing.race import Race
+from routing.record import Ending, Outcome, Switch, Waste
+from routing.seat import Seat
+from routing.settings import RoutingSettings
+from routing.track import Fault, Silent, Stalled, Track, is_first, why
+from routing.turns import AudioChunk, Heard, Placement, Reminder, ReplyEnd, ReplyEvent, TextDelta, ToolCall, Turn
+from routing.voiced import Voiced
+
+type Tracks = Mapping[str, Track]
+
+
+class Attempt:
+    """Asks, listens to all, and lets one speak at a time; it never waits, and whoever holds it gives it the time.
+
+    Before `commit` only the user's words are told. `next` then tells the reply, event by event: who may speak is for
+    the `Race` to say, and one who fails or falls silent is followed by another, who goes on where it stopped.
+
+    Args:
+        writer: the name of the one whose understanding of the user's words counts
+        is_spoken: the question is what was fed, so words are to be expected
+        decide: what the policy makes of the tracks and of the user's words
+        open_script: opens a seat whose contender says just this
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        seats: Mapping[str, Seat],
+        *,
+        writer: str | None,
+        is_spoken: bool,
+        settings: RoutingSettings,
+        now: float,
+        decide: Callable[[Tracks, str], Decision],
+        open_script: Callable[[str, str], Seat],
+    ) -> None:
+        self.wakes_at = math.inf  # when `next` should be called again, if nothing moves before
+        self.is_over = False
+        self.decision: Decision | None = None
+        self.asked_at = now
+        self.committed_at: float | None = None
+        self._turn = turn
+        self._seats = seats
+        self._writer = writer
+        self._is_spoken = is_spoken
+        self._settings = settings
+        self._decide = decide
+        self._open_script = open_script
+        self._heard: Heard | None = None
+        self._tracks = {
+            name: seat.ask(is_wanted=self._races(seat.contender.traits))
+            for name, seat in seats.items()
+            if not seat.fault
+        }
+        self._asked = list(self._tracks.values())
+        self._running = dict(self._tracks)  # those who may come to speak
+        self._race: Race | None = None
+        self._script: str | None = None  # what those who run now are to say, where they go on for somebody
+        self._speaker: Track | None = None
+        self._before: Track | None = None  # who spoke before
+        self._voiced = Voiced(turn.modality)
+        self._told_sec = 0.0
+        self._plays_until = 0.0
+        self._starts_anew = False  # the words to come belong to another answer
+        self._fault: Fault | None = None
+        self._first_sound_at: float | None = None
+        self._spoke: list[Track] = []
+        self._switches: list[Switch] = []
+        self._ended: Ending = "dropped"
+
+    def _races(self, traits: Traits) -> bool:
+        """Whether the policy may want its answer, and not only the words that it writes down."""
+        return self._settings.policy != "cloud" or traits.is_remote
+
+    # -- the turn's end ------------------------------------------------------------------------------------------------
+
+    def commit(self, now: float) -> None:
+        """The turn is over: decide now, unless the user's words are still to come."""
+        self.committed_at = now
+        self._begin_race(now)
+
+    def _begin_race(self, now: float) -> bool:
+        assert self.committed_at is not None
+        if self._is_waiting_for_words(now, self._settings.words_patience_sec):
+            return False
+        self.decision = self._decide(self._tracks, self._heard.text if self._heard else "")
+        self._race = Race.by(self.decision.choice, list(self._running), now=self.committed_at)
+        return True
+
+    # -- what the user said --------------------------------------------------------------------------------------------
+
+    def _is_waiting_for_words(self, now: float, patience_sec: float) -> bool:
+        due = self._is_spoken and self._heard is None
+        track = self._tracks.get(self._writer or "")
+        if not due or not track or not (track.has_words_to_come or track.heard):
+            return False
+        until = self.committed_at + patience_sec if self.committed_at is not None else math.inf
+        return self._is_before(until, now)
+
+    def _take_heard(self, now: float) -> Heard | None:
+        if self._heard:
+            return None
+        track = self._understands(now)
+        if not track:
+            return None
+        self._heard = track.heard
+        if self._heard and not self._heard.text:
+            if self._speaker:
+                return None  # too late to find that nobody had said a word
+            self._leave_to(track)
+        return self._heard
+
+    def _understands(self, now: float) -> Track | None:
+        """Whose words count: the writer's, and where it has none, anybody's."""
+        writer = self._tracks.get(self._writer or "")
+        if writer and writer.heard:
+            return writer
+        if self._is_waiting_for_words(now, self._settings.words_patience_sec):
+            return None
+        return next((track for track in self._tracks.values() if track.heard), None)
+
+    def _leave_to(self, track: Track) -> None:
+        """Nobody said a word: there is nothing to answer."""
+        for other in self._running.values():
+            if other is not track:
+                other.close()
+        self._running = {track.name: track}
+        track.want()
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def next(self, now: float) -> ReplyEvent | None:
+        """The next event to tell; None where there is none until something moves, or until ``wakes_at``.
+
+        Raises:
+            BackendError: nobody can answer, or nobody can go on.
+        """
+        self.wakes_at = math.inf
+        if heard := self._take_heard(now):
+            return heard
+        if self.committed_at is None or (not self._race and not self._begin_race(now)):
+            return None
+        return self._tell(now) if self._speaker else self._find_speaker(now)
+
+    def _is_before(self, moment: float, now: float) -> bool:
+        """Whether there is time until then; if so, `next` is called again when it is over."""
+        if now < moment:
+            self.wakes_at = min(self.wakes_at, moment)
+        return now < moment
+
+    def _find_speaker(self, now: float) -> ReplyEvent | None:
+        assert self._race
+        while not self._race.is_lost:
+            tracks = [self._runner(name) for name in self._race.allowed(now)]
+            out = [track for track in tracks if self._is_out(track, now)]
+            if not out:
+                return self._first_ready(tracks, now)
+            for track in out:
+                self._race.drop(track.name)
+        return self._tell_remains() or self._give_up()
+
+    def _tell_remains(self) -> ReplyEvent | None:
+        """Nobody is left: half an answer is better than none."""
+        remains = next((track for track in self._running.values() if track.first_at is not None), None)
+        return self._give_floor(remains) if remains else None
+
+    def _first_ready(self, tracks: list[Track], now: float) -> ReplyEvent | None:
+        assert self._race
+        is_alone = self._race.is_walkover  # nobody could do better: its words need not wait for their sound
+        if ready := next((track for track in tracks if track.is_ready or (is_alone and track.has_begun)), None):
+            return self._give_floor(ready)
+        self._is_before(self._race.next_moment(now), now)
+        return None
+
+    def _runner(self, name: str) -> Track:
+        """Its track; whoever was not asked yet, or only for the user's words, is asked now."""
+        if name not in self._running:
+            self._running[name] = self._ask(name)
+            self._asked.append(self._running[name])
+        track = self._running[name]
+        track.want()
+        return track
+
+    def _ask(self, name: str) -> Track:
+        if self._script is not None:
+            return self._open_script(name, self._script).ask(is_wanted=True)
+        self._tracks[name] = self._seats[name].ask(is_wanted=True)
+        return self._tracks[name]
+
+    def _is_out(self, track: Track, now: float) -> bool:
+        assert self._race
+        if track.is_ready:
+            return False
+        patience_sec = self._settings.longest_patience_sec
+        if not track.fault and not self._is_before(max(self._race.began_at, track.asked_at) + patience_sec, now):
+            track.fail(Silent(f"expected {track.name} to answer within {patience_sec:g} s"))
+        self._fault = track.fault or self._fault
+        return track.fault is not None
+
+    def _give_up(self) -> ReplyEvent:
+        self._ended = "failed"
+        self.is_over = True
+        if isinstance(self._fault, BackendError):
+            raise self._fault
+        raise BackendError(str(self._fault or "there is nobody to answer"))
+
+    # -- who speaks ----------------------------------------------------------------------------------------------------
+
+    def _give_floor(self, track: Track) -> Placement:
+        assert self.decision
+        reason = self._note_switch(track)
+        for other in self._running.values():
+            if other is not track:
+                self._dismiss(other)
+        track.commit()
+        self._speaker = track
+        self._spoke.append(track)
+        self._ended = "cut"
+        return Placement(track.name, reason, self.decision.choice.predicted_sec)
+
+    def _note_switch(self, track: Track) -> str:
+        """Write down that it speaks instead of somebody else, if so; the reason why it does."""
+        assert self.decision
+        if self._heard and not self._heard.text:
+            return "nobody said a word"
+        choice = self.decision.choice
+        instead_of = self._before.name if self._before else choice.first
+        if track.name == instead_of:
+            return choice.reason
+        reason = _why_not(self._before or self._running.get(instead_of))
+        switch = Switch(backend=track.name, instead_of=instead_of, told_sec=self._told_sec, why=reason)
+        self._switches.append(switch)
+        return f"{choice.reason}; {instead_of}: {reason}"
+
+    def _dismiss(self, track: Track) -> None:
+        if track is self._tracks.get(self._writer or "") and self._is_spoken and not self._heard and not track.fault:
+            track.rest()  # its words are still wanted
+        else:
+            track.close()
+
+    # -- while one speaks ----------------------------------------------------------------------------------------------
+
+    def _tell(self, now: float) -> ReplyEvent | None:
+        assert self._speaker
+        if self._speaker.is_at_end and self._is_waiting_for_words(now, self._settings.longest_patience_sec):
+            return None
+        event = self._speaker.take()
+        if event is None:
+            return self._bridge(now)
+        self._note_told(event, now)
+        return self._as_told(event) or self._tell(now)
+
+    def _note_told(self, event: ReplyEvent, now: float) -> None:
+        if self._first_sound_at is None and is_first(event, self._turn):
+            self._first_sound_at = now
+        match event:
+            case AudioChunk():
+                self._told_sec += event.duration_sec
+                self._plays_until = max(self._plays_until, now) + event.duration_sec
+            case ReplyEnd():
+                self._end()
+        if not (self._script and isinstance(event, TextDelta)):
+            self._voiced.feed(event)
+
+    def _end(self) -> None:
+        self._ended = "told"
+        self.is_over = True
+
+    def _as_told(self, event: ReplyEvent) -> ReplyEvent | None:
+        """The event as it fits behind what was told; None for what must not be told again."""
+        if self._script and isinstance(event, TextDelta | ToolCall | Reminder):
+            return None
+        if self._starts_anew and isinstance(event, TextDelta):
+            self._starts_anew = False
+            return replace(event, text=f"… {event.text.lstrip()}")
+        return event
+
+    def _bridge(self, now: float) -> ReplyEvent | None:
+        """Nothing came from the speaker: wait for it, or let somebody go on."""
+        assert self._speaker
+        if not self._speaker.fault and not self._has_stalled(self._speaker, now):
+            return None
+        return self._hand_over(now)
+
+    def _has_stalled(self, track: Track, now: float) -> bool:
+        """Whether what was told has been over for too long; patience is longer where nobody could go on."""
+        silent_from = max(self._plays_until, track.moved_at)
+        can_go_on = self._told_sec > 0 and bool(self._successors())
+        settings = self._settings
+        until = silent_from + (settings.stall_patience_sec if can_go_on else settings.longest_patience_sec)
+        if self._is_before(until, now):
+            return False
+        track.fail(Stalled(f"expected {track.name} to go on, nothing came for {now - silent_from:.1f} s"))
+        return True
+
+    def _successors(self) -> list[str]:
+        """Who could go on: with the words that are known but were not heard, or else with an answer of their own."""
+        assert self._speaker
+        others = [seat for seat in self._seats.values() if seat.name != self._speaker.name and not seat.fault]
+        if self._voiced.unspoken():
+            return [seat.name for seat in others if seat.contender.traits.scripts]
+        return [seat.name for seat in others] if self._voiced.has_only_begun else []
+
+    def _hand_over(self, now: float) -> ReplyEvent | None:
+        assert self._speaker
+        rest, successors = self._voiced.unspoken(), self._successors()
+        self._fault = self._speaker.fault
+        if not rest and not self._voiced.has_only_begun:
+            self._end()  # all that is known was heard
+            return ReplyEnd()
+        self._before, self._speaker = self._speaker, None
+        self._script = rest or None
+        self._starts_anew = not rest and bool(self._voiced.text)
+        self._voiced = Voiced(self._turn.modality, text=rest, has_acted=self._voiced.has_acted)
+        self._running = {}
+        self._race = Race.staggered(successors, every_sec=self._settings.stall_patience_sec, now=now)
+        return self._find_speaker(now)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Nothing is told any more."""
+        for track in self._asked:
+            track.close()
+
+    async def settled(self) -> None:
+        """Return when every contender has let go of its reply."""
+        for track in self._asked:
+            await track.settled()
+
+    def outcome(self) -> Outcome:
+        """What came of a turn that was committed, once it is closed."""
+        assert self.committed_at is not None
+        first_sound_at = self._first_sound_at
+        return Outcome(
+            backend=self._spoke[0].name if self._spoke else None,
+            first_sound_sec=None if first_sound_at is None else first_sound_at - self.committed_at,
+            ended=self._ended,
+            opened=tuple(self._seats),
+            arrivals=self._arrivals(),
+            switches=tuple(self._switches),
+            waste=self._waste(),
+        )
+
+    def _arrivals(self) -> dict[str, float | None]:
+        wanted = [track for track in self._asked if track.was_wanted]
+        return {track.name: track.response_sec for track in reversed(wanted)}
+
+    def _waste(self) -> dict[str, Waste]:
+        waste: dict[str, Waste] = {}
+        for track in self._asked:
+            if track.was_wanted and track not in self._spoke:
+                known = waste.get(track.name, Waste())
+                waste[track.name] = Waste(
+                    work_sec=known.work_sec + track.work_sec, sound_sec=known.sound_sec + track.sound_sec
+                )
+        return waste
+
+
+def _why_not(track: Track | None) -> str:
+    """Why it does not speak."""
+    if track is None:
+        return "not asked"
+    return why(track.fault) if track.fault else "too late"

@@ -1,0 +1,18 @@
+"""What was known and what was chosen when a turn was over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from routing.policy import Choice, DeviceState, Prospect, Question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``at`` is in seconds since 1970."""
+
+    at: float
+    question: Question
+    prospects: tuple[Prospect, ...]
+    device: DeviceState
+    choice: Choice

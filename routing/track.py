@@ -1,0 +1,275 @@
+"""One contender's answer, read ahead of whoever may speak."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+
+from routing.contender import Contender
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
+from routing.settings import RoutingSettings
+from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, TextDelta, ToolCall, Turn
+
+logger = logging.getLogger(__name__)
+
+type Fault = BackendError | InvalidRequest
+
+
+class Track:
+    """A reply that was asked for, as it arrives, and the times that its contender's outlook learns from.
+
+    It is read no further than the user's words until it ``is_wanted``, and never further ahead than the settings allow:
+    then its backend waits. ``on_moved`` is called when there is news, ``on_commit`` when it is to be told.
+    """
+
+    def __init__(
+        self,
+        contender: Contender,
+        turn: Turn,
+        *,
+        speech_sec: float,
+        settings: RoutingSettings,
+        is_wanted: bool,
+        on_commit: Callable[[], None],
+        on_moved: Callable[[], None],
+    ) -> None:
+        self.contender = contender
+        self.asked_at = self.moved_at = _now()
+        self.first_at: float | None = None  # its first sound came or, for text, its first words, or a tool's call
+        self.over_at: float | None = None  # it ended, failed or was closed
+        self.sound_sec = 0.0  # of what came
+        self.heard: Heard | None = None
+        self.was_wanted = False  # an answer was asked for, and not only the user's words
+        self.fault: Fault | None = None
+        self._turn = turn
+        self._speech_sec = speech_sec
+        self._settings = settings
+        self._on_commit = on_commit
+        self._on_moved = on_moved
+        self._events = deque[ReplyEvent]()
+        self._held_sec = 0.0
+        self._is_timed = is_wanted  # what is asked for later was held back by us
+        self._has_ended = False
+        self._wanted = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._reading: asyncio.Task[None] | None = None
+        if is_wanted:
+            contender.outlook.note_asked(self.asked_at)
+            self.want()
+
+    @property
+    def name(self) -> str:
+        return self.contender.name
+
+    # -- for whoever speaks --------------------------------------------------------------------------------------------
+
+    def want(self) -> None:
+        """Read on behind the user's words."""
+        self.was_wanted = True
+        self._wanted.set()
+
+    def rest(self) -> None:
+        """Read on to the user's words, and no further."""
+        self._wanted.clear()
+
+    def commit(self) -> None:
+        """It is the one that counts."""
+        self._on_commit()
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all but the end was taken."""
+        return self._has_ended and len(self._events) == 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be told from now on: its first sound is here, or all that it has to say."""
+        return not self.fault and (self.first_at is not None or self._has_ended or self._is_full)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of it is here."""
+        return bool(self._events) and not self.fault
+
+    @property
+    def has_words_to_come(self) -> bool:
+        """Whether it may still tell what the user said: words open every reply."""
+        return self.heard is None and self.over_at is None and not self._events
+
+    def take(self) -> ReplyEvent | None:
+        """The next event; None where it has not come yet, or never will: see ``fault``."""
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        self._held_sec -= _sound_sec(event)
+        if not self._is_full:
+            self._room.set()
+        return event
+
+    # -- for those who count -------------------------------------------------------------------------------------------
+
+    @property
+    def response_sec(self) -> float | None:
+        """From the asking to the first sound; None while it has not come."""
+        return None if self.first_at is None else self.first_at - self.asked_at
+
+    @property
+    def work_sec(self) -> float:
+        """How long its contender worked on it."""
+        return (_now() if self.over_at is None else self.over_at) - self.asked_at
+
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Nobody wants it any more. Its backend forgets it, soon after."""
+        if self.over_at is None:
+            self._end()
+            if self._is_timed and self.first_at is None:
+                self.contender.outlook.note_unanswered(self._speech_sec, self.work_sec, self.moved_at)
+        self._stop_reading()
+
+    def fail(self, fault: Fault) -> None:
+        """Give it up; what came of it can still be told."""
+        if self.over_at is None:
+            self._note_fault(fault)
+        self._stop_reading()
+
+    async def settled(self) -> None:
+        """Return when its backend has let go of it."""
+        if self._reading:
+            await asyncio.wait([self._reading])
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading.cancel()
+
+    def _end(self) -> None:
+        self.over_at = self.moved_at = _now()
+        self._on_moved()
+
+    def _note_fault(self, fault: Fault) -> None:
+        self.fault = fault
+        self._end()
+        if isinstance(fault, BackendError):  # not where the turn itself makes no sense
+            note_failure(self.contender, fault)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def begin(self, reading: asyncio.Task[None]) -> None:
+        """``reading`` runs `read`, and is cancelled when the track is closed."""
+        self._reading = reading
+
+    async def read(self, exchange: Exchange) -> None:
+        """Read the reply until it ends, fails or is closed."""
+        try:
+            await self._pull(exchange)
+        except Exception as error:  # noqa: BLE001 whatever it is, it ends this track and nothing else
+            if self.over_at is None:
+                self._note_fault(as_fault(error, self.name))
+
+    async def _pull(self, exchange: Exchange) -> None:
+        if not self._speech_sec:
+            await self._wanted.wait()
+        async with aclosing(exchange.reply()) as events:
+            async for event in events:
+                self._take(event)
+                if self.heard or self._events:
+                    await self._wanted.wait()
+                await self._room.wait()
+        if not self._has_ended:
+            raise BackendError("the reply has no end")
+
+    def _take(self, event: ReplyEvent) -> None:
+        if self._has_ended or isinstance(event, Placement):
+            return  # where a router is routed over, only one of the two speaks
+        self.moved_at = _now()
+        if isinstance(event, Heard):
+            self.heard = event if event.is_final else None
+        else:
+            self._hold(event)
+        self._on_moved()
+
+    def _hold(self, event: ReplyEvent) -> None:
+        self._events.append(event)
+        self._held_sec += _sound_sec(event)
+        self.sound_sec += _sound_sec(event)
+        if self._is_full:
+            self._room.clear()
+        if isinstance(event, ReplyEnd):
+            self._note_end()
+        elif self.first_at is None and is_first(event, self._turn):
+            self._note_first()
+
+    def _note_first(self) -> None:
+        self.first_at = self.moved_at
+        if self._is_timed:
+            response_sec = self.first_at - self.asked_at
+            self.contender.outlook.note_response(self._speech_sec, response_sec, self.first_at)
+
+    def _note_end(self) -> None:
+        self._has_ended = True
+        self.over_at = self.moved_at
+        self.contender.outlook.note_success(self.over_at)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._events) >= self._settings.held_events or self._held_sec >= self._settings.held_sec
+
+
+def is_first(event: ReplyEvent, turn: Turn) -> bool:
+    """Whether the caller notices it: sound, words where those were asked for, or a tool that is called."""
+    match event:
+        case AudioChunk(samples=samples):
+            return len(samples) > 0
+        case TextDelta(text=text):
+            return bool(text) and turn.modality == "text"
+        case _:
+            return isinstance(event, ToolCall)
+
+
+def as_fault(error: Exception, name: str) -> Fault:
+    """What anything that a backend raises means to whoever wanted an answer."""
+    if isinstance(error, BackendError | InvalidRequest):
+        return error
+    logger.error("backend %s broke its promise", name, exc_info=error)
+    return BackendError("internal error")
+
+
+def note_failure(contender: Contender, fault: BackendError) -> None:
+    retry_after_sec = fault.retry_after_sec if isinstance(fault, AtCapacity) else None
+    contender.outlook.note_failure(_now(), retry_after_sec=retry_after_sec)
+
+
+def why(fault: Fault) -> str:
+    """In an operator's words; what the backend wrote might quote the caller."""
+    match fault:
+        case AtCapacity():
+            return "at capacity"
+        case BackendUnavailable():
+            return "unavailable"
+        case Stalled():
+            return "stalled"
+        case Silent():
+            return "silent"
+        case _:
+            return "failed"
+
+
+class Stalled(BackendError):
+    """It stopped in the middle of a reply."""
+
+
+class Silent(BackendError):
+    """It was asked, and never began."""
+
+
+def _sound_sec(event: ReplyEvent) -> float:
+    return event.duration_sec if isinstance(event, AudioChunk) else 0.0
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
