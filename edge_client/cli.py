@@ -59,6 +59,10 @@ Where to begin:
 )
 models_app = typer.Typer(cls=PlainErrors, no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(models_app, name="models", help="Fetch, list and verify the model files.")
+route_app = typer.Typer(cls=PlainErrors, no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(
+    route_app, name="route", help="See why turns were answered where they were, and what else could have been."
+)
 
 
 def main() -> None:
@@ -439,6 +443,64 @@ def _store() -> ModelStore:
     from edge_client.models.store import ModelStore, default_folder
 
     return ModelStore(default_folder(os.environ))
+
+
+# -- placements ------------------------------------------------------------------------------------------------------
+
+PlacementFile = Annotated[Path, typer.Argument(help="Placements as JSON lines, as the edge writes them.")]
+LastTurns = Annotated[int, typer.Option(min=0, help="How many turns to list; 0 lists all. The sums are over all.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="File for the whole, as JSON; - prints only that.")]
+
+
+@route_app.command("explain")
+def explain_route(
+    file: PlacementFile,
+    turn: Annotated[str | None, typer.Option(help="Everything about this turn, by its id or how that begins.")] = None,
+    last: LastTurns = 40,
+    json_file: JsonFile = None,
+) -> None:
+    """Explain where turns were answered: predicted, actual, the reason, and what the best would have saved.
+
+    Below the turns: the sums by backend and by reason, whether predictions hold, and a plot of predicted against
+    actual waits. Regret is what the best backend in hindsight would have saved, a better answer counted as the
+    seconds it is worth. Private turns that left the device, if there are any, are shown in red.
+
+    Examples:
+
+      antiphon route explain placements.jsonl
+
+      antiphon route explain placements.jsonl --turn turn_42
+
+      antiphon route explain placements.jsonl --json - | jq .summary.backends
+    """
+    from edge_client.route import command
+
+    command.explain_file(file, _console(), turn=turn, last=last, json_file=json_file)
+
+
+@route_app.command("replay")
+def replay_route(
+    file: PlacementFile,
+    policy: Annotated[
+        Literal["device", "cloud", "latency", "hedged"], typer.Option(help="The policy to decide by instead.")
+    ] = "hedged",
+    last: LastTurns = 40,
+    json_file: JsonFile = None,
+) -> None:
+    """Decide recorded turns again by another policy, and set what would have come beside what came.
+
+    Each decision is made from the inputs that were recorded. An answer that was seen comes as it came; one that
+    nobody waited for is drawn from its prediction, and marked as estimated.
+
+    Examples:
+
+      antiphon route replay placements.jsonl --policy cloud
+
+      antiphon route replay placements.jsonl --policy device --last 0 --json replayed.json
+    """
+    from edge_client.route import command
+
+    command.replay_file(file, _console(), policy=policy, last=last, json_file=json_file)
 
 
 # -- running ---------------------------------------------------------------------------------------------------------

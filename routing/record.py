@@ -118,6 +118,13 @@ class PlacementRecord:
         prospect = self.prospect(name)
         return max(arrival - (prospect.asked_ago_sec if prospect else self.committed_after_sec), 0.0)
 
+    def abandoned_after_sec(self, name: str) -> float | None:
+        """How long a backend was waited for, from asking, without a sound; None where it came, or nobody knows."""
+        if name not in self.outcome.arrivals or self.outcome.arrivals[name] is not None:
+            return None
+        waste = self.outcome.waste.get(name)
+        return self.outcome.abandoned_sec.get(name, waste.work_sec if waste else None)
+
     @property
     def regret_sec(self) -> float | None:
         """What the best backend in hindsight would have saved, in seconds of waiting; None where nobody spoke.

@@ -1,0 +1,1 @@
+"""What became of placed turns: read back, explained, and replayed with another policy."""
