@@ -494,6 +494,7 @@ def transport_at(local_port: int) -> asyncio.WriteTransport:
 # -- over TLS --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_cloud_with_a_certificate_of_its_own_is_trusted_where_its_authority_is_named(tmp_path: Path) -> None:
     certificate, key = await asyncio.to_thread(self_signed, tmp_path)
     context = await asyncio.to_thread(server_context, certificate, key)
