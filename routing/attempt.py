@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from routing.decision import Decision
 from routing.errors import BackendError
-from routing.policy import Traits
 from routing.race import Race
 from routing.record import Ending, Outcome, Switch, Waste
 from routing.seat import Seat
@@ -18,6 +18,13 @@ from routing.turns import AudioChunk, Heard, Placement, Reminder, ReplyEnd, Repl
 from routing.voiced import Voiced
 
 type Tracks = Mapping[str, Track]
+
+
+class Sequel(NamedTuple):
+    """Who could go on with a reply, saying ``script``; with an answer of their own where that is None."""
+
+    names: list[str]
+    script: str | None
 
 
 class Attempt:
@@ -79,9 +86,11 @@ class Attempt:
         self._switches: list[Switch] = []
         self._ended: Ending = "dropped"
 
-    def _races(self, traits: Traits) -> bool:
+    def _races(self, seat: Seat) -> bool:
         """Whether the policy may want its answer, and not only the words that it writes down."""
-        return self._settings.policy != "cloud" or traits.is_remote
+        if self._settings.policy != "cloud" or seat.contender.traits.is_remote:
+            return True
+        return not any(other.contender.traits.is_remote for other in self._seats.values())
 
     # -- the turn's end ------------------------------------------------------------------------------------------------
 
@@ -118,7 +127,7 @@ class Attempt:
         if self._heard and not self._heard.text:
             if self._speaker:
                 return None  # too late to find that nobody had said a word
-            self._leave_to(track)
+            self._leave_to(track, now)
         return self._heard
 
     def _understands(self, now: float) -> Track | None:
@@ -130,13 +139,14 @@ class Attempt:
             return None
         return next((track for track in self._tracks.values() if track.heard), None)
 
-    def _leave_to(self, track: Track) -> None:
+    def _leave_to(self, track: Track, now: float) -> None:
         """Nobody said a word: there is nothing to answer."""
         for other in self._running.values():
             if other is not track:
                 other.close()
         self._running = {track.name: track}
-        track.want()
+        if self._race:
+            self._race = Race.staggered([track.name], every_sec=0.0, now=now)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -203,7 +213,8 @@ class Attempt:
         if track.is_ready:
             return False
         patience_sec = self._settings.longest_patience_sec
-        if not track.fault and not self._is_before(max(self._race.began_at, track.asked_at) + patience_sec, now):
+        since = max(self._race.began_at, track.wanted_at or track.asked_at)
+        if not track.fault and not self._is_before(since + patience_sec, now):
             track.fail(Silent(f"expected {track.name} to answer within {patience_sec:g} s"))
         self._fault = track.fault or self._fault
         return track.fault is not None
@@ -295,36 +306,41 @@ class Attempt:
 
     def _has_stalled(self, track: Track, now: float) -> bool:
         """Whether what was told has been over for too long; patience is longer where nobody could go on."""
-        silent_from = max(self._plays_until, track.moved_at)
-        can_go_on = self._told_sec > 0 and bool(self._successors())
+        can_go_on = self._told_sec > 0 and bool(self._sequel().names)
         settings = self._settings
-        until = silent_from + (settings.stall_patience_sec if can_go_on else settings.longest_patience_sec)
-        if self._is_before(until, now):
+        silent_from = max(self._plays_until, track.moved_at)
+        if self._is_before(
+            silent_from + (settings.stall_patience_sec if can_go_on else settings.longest_patience_sec), now
+        ):
             return False
-        track.fail(Stalled(f"expected {track.name} to go on, nothing came for {now - silent_from:.1f} s"))
+        track.fail(Stalled(f"expected {track.name} to go on, nothing came for {now - track.moved_at:.1f} s"))
         return True
 
-    def _successors(self) -> list[str]:
-        """Who could go on: with the words that are known but were not heard, or else with an answer of their own."""
+    def _sequel(self) -> Sequel:
+        """Who could go on: with the words that are known and were not heard, or else with an answer of their own."""
         assert self._speaker
         others = [seat for seat in self._seats.values() if seat.name != self._speaker.name and not seat.fault]
-        if self._voiced.unspoken():
-            return [seat.name for seat in others if seat.contender.traits.scripts]
-        return [seat.name for seat in others] if self._voiced.has_only_begun else []
+        rest = self._voiced.unspoken()
+        if rest and (readers := [seat.name for seat in others if seat.contender.traits.scripts]):
+            return Sequel(readers, rest)
+        if self._voiced.has_only_begun:
+            return Sequel([seat.name for seat in others], None)
+        return Sequel([], rest or None)
 
     def _hand_over(self, now: float) -> ReplyEvent | None:
+        """Let others go on. Where all that is known was heard, the reply ends there."""
         assert self._speaker
-        rest, successors = self._voiced.unspoken(), self._successors()
-        self._fault = self._speaker.fault
-        if not rest and not self._voiced.has_only_begun:
-            self._end()  # all that is known was heard
+        names, script = self._sequel()
+        if not names and not script and not self._voiced.has_only_begun:
+            self._end()
             return ReplyEnd()
+        self._fault = self._speaker.fault
         self._before, self._speaker = self._speaker, None
-        self._script = rest or None
-        self._starts_anew = not rest and bool(self._voiced.text)
-        self._voiced = Voiced(self._turn.modality, text=rest, has_acted=self._voiced.has_acted)
+        self._starts_anew = script is None and bool(self._voiced.text)
+        self._voiced = Voiced(self._turn.modality, text=script or "", has_acted=self._voiced.has_acted)
+        self._script = script
         self._running = {}
-        self._race = Race.staggered(successors, every_sec=self._settings.stall_patience_sec, now=now)
+        self._race = Race.staggered(names, every_sec=self._settings.stall_patience_sec, now=now)
         return self._find_speaker(now)
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -333,11 +349,6 @@ class Attempt:
         """Nothing is told any more."""
         for track in self._asked:
             track.close()
-
-    async def settled(self) -> None:
-        """Return when every contender has let go of its reply."""
-        for track in self._asked:
-            await track.settled()
 
     def outcome(self) -> Outcome:
         """What came of a turn that was committed, once it is closed."""
@@ -349,18 +360,25 @@ class Attempt:
             ended=self._ended,
             opened=tuple(self._seats),
             arrivals=self._arrivals(),
+            abandoned_sec=self._abandoned_sec(),
             switches=tuple(self._switches),
             waste=self._waste(),
         )
 
     def _arrivals(self) -> dict[str, float | None]:
-        wanted = [track for track in self._asked if track.was_wanted]
+        wanted = [track for track in self._asked if track.wanted_at is not None]
         return {track.name: track.response_sec for track in reversed(wanted)}
+
+    def _abandoned_sec(self) -> dict[str, float]:
+        """How long each was waited for that did not fail and had not come."""
+        wanted = [track for track in self._asked if track.was_wanted and not track.fault]
+        waited = {track.name: track.work_sec for track in reversed(wanted)}
+        return {name: seconds for name, seconds in waited.items() if self._arrivals()[name] is None}
 
     def _waste(self) -> dict[str, Waste]:
         waste: dict[str, Waste] = {}
         for track in self._asked:
-            if track.was_wanted and track not in self._spoke:
+            if track.wanted_at is not None and track not in self._spoke:
                 known = waste.get(track.name, Waste())
                 waste[track.name] = Waste(
                     work_sec=known.work_sec + track.work_sec, sound_sec=known.sound_sec + track.sound_sec

@@ -72,7 +72,8 @@ class Outcome:
         opened: every backend to which the turn was opened: those that got what was said
         arrivals: for each backend that was asked, the seconds from asking to its first sound; None where it had not
             come when the turn was over, or it was no longer waited for
-        abandoned_sec: for each of those that had not come, the seconds from asking until nobody waited any more
+        abandoned_sec: for each of those that had not come, the seconds from asking until nobody waited any more; one
+            that failed meanwhile is not among them
         ended: told to its end, cut by the caller, failed everywhere, or dropped because the caller was gone
     """
 
@@ -119,11 +120,8 @@ class PlacementRecord:
         return max(arrival - (prospect.asked_ago_sec if prospect else self.committed_after_sec), 0.0)
 
     def abandoned_after_sec(self, name: str) -> float | None:
-        """How long a backend was waited for, from asking, without a sound; None where it came, or nobody knows."""
-        if name not in self.outcome.arrivals or self.outcome.arrivals[name] is not None:
-            return None
-        waste = self.outcome.waste.get(name)
-        return self.outcome.abandoned_sec.get(name, waste.work_sec if waste else None)
+        """How long a backend was waited for, from asking, without a sound; None where it came or failed."""
+        return self.outcome.abandoned_sec.get(name) if self.outcome.arrivals.get(name) is None else None
 
     @property
     def regret_sec(self) -> float | None:
