@@ -1,6 +1,8 @@
 """The application that Ray Serve runs: ``serve run configs/serve.local.yaml``."""
 
-from __future__ import annotations
+# Ray reads the annotation of `app` as it stands, so annotations are not put off here.
+
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
@@ -9,8 +11,10 @@ from ray.serve.config import RequestRouterConfig
 from deployments.ingress import Ingress
 from deployments.models import find_model
 from deployments.replica import Replica
+from deployments.serve_autoscaling import autoscaling_config
 from deployments.settings import AppSettings
 
+ROUTER = "deployments.session_router:SessionRouter"
 UNBOUNDED = 1_000_000  # Serve counts calls and would make them wait; places are given by the replica, which says no
 
 
@@ -24,11 +28,11 @@ def app(args: AppSettings) -> Application:
     replicas = serve.deployment(
         Replica,
         name="replica",
-        num_replicas=args.replicas.count,
+        **_how_many(args),
         max_ongoing_requests=UNBOUNDED,
         ray_actor_options={"num_cpus": args.replicas.cpus, "num_gpus": args.replicas.gpus},
         request_router_config=RequestRouterConfig(
-            request_router_class="deployments.session_router:SessionRouter", initial_backoff_s=0.01, max_backoff_s=0.1
+            request_router_class=ROUTER, initial_backoff_s=0.01, max_backoff_s=0.1
         ),
         graceful_shutdown_timeout_s=args.replicas.drain_sec,
         graceful_shutdown_wait_loop_s=0.1,
@@ -43,3 +47,9 @@ def app(args: AppSettings) -> Application:
         ray_actor_options={"num_cpus": 0},
     )
     return ingress.bind(replicas, args.ingress)
+
+
+def _how_many(args: AppSettings) -> dict[str, Any]:
+    if args.autoscaling is None:
+        return {"num_replicas": args.replicas.count}
+    return {"autoscaling_config": autoscaling_config(args.autoscaling)}

@@ -30,6 +30,10 @@ class CallerSocket:
         self._conduct.feed(message)
         return message, data
 
+    async def receive_any(self) -> Message:
+        """The next message, whatever came before it; raises the same."""
+        return decode(await self._next(None))
+
     async def _next(self, within_sec: float | None) -> bytes:
         try:
             async with asyncio.timeout(within_sec):

@@ -20,7 +20,7 @@ from deployments.served_turn import WHOLE_TURN, refusal
 from deployments.settings import IngressSettings
 from deployments.turn_ledger import TurnLedger
 from deployments.turn_relay import TurnRelay
-from routing.wire import Commit, Open, Ping, Pong, WireError, decode, encode
+from routing.wire import Commit, Open, Ping, Pong, WireError, encode
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ class Ingress:
             await self._turn(caller)
             await socket.close(NORMAL)
         except WireError as error:
-            await caller.send(encode(refusal(WHOLE_TURN, error)))
-            await socket.close(PROTOCOL_ERROR, str(error)[:100])
+            await _object(socket, error)
         except WebSocketDisconnect:
             logger.debug("a caller cancelled a turn")
 
@@ -92,17 +91,17 @@ class Ingress:
         """A `Pong` for each `Ping`, with how full the cloud is."""
         if not await self._let_in(socket):
             return
+        caller = CallerSocket(socket)
         try:
             while True:
-                ping = decode(await socket.receive_bytes())
+                ping = await caller.receive_any()
                 if not isinstance(ping, Ping):
                     raise WireError(f"expected Ping, got {type(ping).__name__}")
                 await socket.send_bytes(encode(Pong(ping.number, await self._load.now())))
         except WireError as error:
-            await socket.send_bytes(encode(refusal(WHOLE_TURN, error)))
-            await socket.close(PROTOCOL_ERROR, str(error)[:100])
-        except (WebSocketDisconnect, KeyError):  # gone, or speaking text
-            pass
+            await _object(socket, error)
+        except WebSocketDisconnect:
+            logger.debug("a caller's heart beats no more")
 
     async def replicas(self, request: Request) -> Response:  # noqa: ARG002
         """Who answers, for those who test and demonstrate. Only where everybody is let in anyway."""
@@ -119,3 +118,9 @@ class Ingress:
             return False
         await socket.accept()
         return True
+
+
+async def _object(socket: WebSocket, error: WireError) -> None:
+    """Say what was wrong, and hang up."""
+    await socket.send_bytes(encode(refusal(WHOLE_TURN, error)))
+    await socket.close(PROTOCOL_ERROR, error.code)

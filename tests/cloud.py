@@ -84,3 +84,57 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"the cloud did not start within {START_SEC:g} s:\n{log.read_text()}")
+
+
+# -- several raylets -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterCloud(Cloud):
+    """One whose nodes and application can be changed while it runs. Its methods block."""
+
+    process: subprocess.Popen[str]
+
+    def do(self, command: str, **arguments: Any) -> None:
+        """Carry out one command of `tests.cloud_cluster`, and wait until it is done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": command} | arguments) + "\n")
+        self.process.stdin.flush()
+        self._await_answer()
+
+    def deploy(self, *, replicas: int, on_nodes: bool = False, **args: Any) -> None:
+        """Deploy the scripted model, in place where only the number of replicas changes."""
+        arguments = {"model": SCRIPTED} | args
+        self.do("deploy", args=arguments, replicas=replicas, on_nodes=on_nodes)
+
+    def _await_answer(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        told = json.loads(line) if line else {"error": "the cluster is gone"}
+        if "error" in told:
+            raise AssertionError(told["error"])
+
+
+@contextmanager
+def cluster_cloud() -> Iterator[ClusterCloud]:
+    """A head for the ingress; nodes and the application are for the test to add."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.cloud_cluster", str(port)]
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        cloud = ClusterCloud(f"ws://127.0.0.1:{port}", process.pid, process)
+        try:
+            cloud._await_answer()
+            yield cloud
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                process.wait(STOP_SEC)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            log.seek(0)
+            Path("artifacts").mkdir(exist_ok=True)
+            Path("artifacts/cluster.log").write_text(log.read())

@@ -58,11 +58,12 @@ async def open_scripted(settings: Mapping[str, Any]) -> AsyncIterator[ScriptedMo
 
 @dataclass(slots=True)
 class MetronomeBackend:
-    """Answers in even steps. The sound of each item tells when it left, on the machine's monotonic clock."""
+    """Answers in even steps, clause by clause. The sound of each item tells when it left, on the monotonic clock."""
 
     script: Script
     name: str = "metronome"
     sessions: dict[str, int] = field(default_factory=dict)  # turns answered so far: what a replica remembers
+    cancelled_at: float = 0.0  # the last reply that was not told to its end
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
@@ -83,19 +84,45 @@ class MetronomeExchange:
         self.committed = True
 
     async def reply(self) -> AsyncGenerator[ReplyEvent]:
-        script = self.backend.script
-        known = self.backend.sessions.get(self.turn.session_id, 0)
-        heard = f"{self.samples} samples, {len(self.turn.history)} items"
-        yield Heard(heard, is_final=True)
+        is_told = False
+        try:
+            async for event in self._reply():
+                yield event
+            is_told = True
+        finally:
+            if not is_told:
+                self.backend.cancelled_at = time.monotonic()
+
+    async def _reply(self) -> AsyncGenerator[ReplyEvent]:
+        script, session_id = self.backend.script, self.turn.session_id
+        known = self.backend.sessions.get(session_id, 0)
+        if self.samples:
+            yield Heard(words_of(self.samples), is_final=True)
         await asyncio.sleep(script.first_sec)
-        yield TextDelta(f"answer {self.turn.index}: {heard}. ")
+        said = [self.turn.script] if self.turn.script is not None else answer_to(self.turn, self.samples)
         due = time.monotonic()
-        for _ in range(script.items):
-            yield AudioChunk(stamped(script.item_sec), REPLY_SAMPLE_RATE)
-            due += script.item_sec
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-        self.backend.sessions[self.turn.session_id] = known + 1
+        for clause in said:
+            yield TextDelta(clause)
+            for _ in range(max(1, script.items // CLAUSES)):
+                yield AudioChunk(stamped(script.item_sec), REPLY_SAMPLE_RATE)
+                due += script.item_sec
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+        self.backend.sessions[session_id] = known + 1
         yield ReplyEnd({"script": 0.0}, known, script.items)
+
+
+CLAUSES = 5
+
+
+def words_of(samples: int) -> str:
+    """What the model understands."""
+    return f"{samples} samples"
+
+
+def answer_to(turn: Turn, samples: int) -> list[str]:
+    """What it says: the number of the turn, what it has heard, and how much history it was given."""
+    facts = f"Answer {turn.index} to {words_of(samples)} after {len(turn.history)} messages."
+    return [f"{facts} ", *(f"This is part {part}. " for part in range(2, CLAUSES + 1))]
 
 
 STAMP_DIGITS = 4  # of 15 bits each

@@ -1,0 +1,93 @@
+"""Somebody who speaks to a router turn by turn, remembers what was said, and knows what the answer must be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from routing.turns import (
+    SPEECH_SAMPLE_RATE,
+    AudioChunk,
+    Backend,
+    Heard,
+    HistoryItem,
+    Message,
+    Placement,
+    ReplyEnd,
+    TextDelta,
+    Turn,
+)
+
+CHUNK = AudioChunk(np.full(SPEECH_SAMPLE_RATE // 12, 0.1, np.float32), SPEECH_SAMPLE_RATE)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of a turn."""
+
+    turn: Turn
+    heard: list[str] = field(default_factory=list)
+    text: str = ""
+    sound_sec: float = 0.0
+    placements: list[Placement] = field(default_factory=list)
+    end: ReplyEnd | None = None
+
+    @property
+    def backends(self) -> list[str]:
+        return [placement.backend for placement in self.placements]
+
+
+@dataclass(slots=True)
+class Talker:
+    """One session."""
+
+    backend: Backend
+    session_id: str
+    history: list[HistoryItem] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    async def say(
+        self, *, chunks: int = 5, chunk_sec: float = 0.01, while_answered: Callable[[Answer], None] | None = None
+    ) -> Answer:
+        """Speak a turn and hear the answer to its end, as fast as it comes.
+
+        Raises:
+            BackendError: nobody could answer.
+        """
+        index = len(self.answers)
+        turn = Turn(
+            session_id=self.session_id,
+            turn_id=f"{self.session_id}_{index}",
+            index=index,
+            history=tuple(self.history),
+        )
+        answer = Answer(turn)
+        async with self.backend.open(turn, on_heard=lambda _: None) as exchange:
+            for _ in range(chunks):
+                exchange.feed(CHUNK)
+                await asyncio.sleep(chunk_sec)
+            events = exchange.reply()
+            exchange.commit()
+            async for event in events:
+                self._take(answer, event)
+                if while_answered:
+                    while_answered(answer)
+        self.history += [Message("user", " ".join(answer.heard)), Message("assistant", answer.text)]
+        self.answers.append(answer)
+        return answer
+
+    def _take(self, answer: Answer, event: object) -> None:
+        match event:
+            case Heard(text):
+                answer.heard.append(text)
+            case TextDelta(text):
+                answer.text += text
+            case AudioChunk() as chunk:
+                answer.sound_sec += chunk.duration_sec
+            case Placement() as placement:
+                answer.placements.append(placement)
+            case ReplyEnd() as end:
+                answer.end = end
