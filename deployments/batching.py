@@ -1,7 +1,7 @@
 """Single calls of many, gathered into batches for a function that works on a list.
 
 Tuned for conversations: a lone call is run at once. While a batch runs, those who come meanwhile make up the next one.
-Only where calls come so fast that another one is about to come does a batch wait for it, and never for long.
+Only where the model has no time to spare, and another call is about to come, does a batch wait for it, never for long.
 """
 
 from __future__ import annotations
@@ -151,9 +151,12 @@ class Batcher[T, R]:
     async def _answer(self, batch: Sequence[_Call[T, R]]) -> None:
         if not batch:  # all were cancelled at the moment at which they were due
             return
-        now = asyncio.get_running_loop().time()
-        self._tally.began([now - call.came_at for call in batch])
-        for call, result in zip(batch, await self._results(batch), strict=True):
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        self._tally.began([began - call.came_at for call in batch])
+        results = await self._results(batch)
+        self._gathering.ran(began=began, now=clock())
+        for call, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 self._tally.failed += 1
                 _fail(call, result)

@@ -76,16 +76,15 @@ async def test_who_comes_while_a_batch_runs_is_in_the_next_one_and_no_batch_is_t
 
 
 @on_virtual_time
-async def test_in_a_stream_an_idle_batcher_waits_for_company_but_not_long() -> None:
+async def test_without_time_to_spare_a_batch_waits_for_company_but_not_long() -> None:
     doubling = Doubling()
-    async with opened(doubling, maximum_batch=50) as batcher:
-        for number in range(0, 300, 2):  # a stream that leaves nobody waiting when it ends
-            asyncio.get_running_loop().call_later(number * 0.01, batcher._gathering.arrive, number * 0.01)
-        await asyncio.sleep(2.981)
-        answers = await asyncio.gather(*(later(batcher, 2 * n, sec=0.02 * n) for n in range(3)))
-    assert answers == [0, 4, 8]
-    assert doubling.batches == [[0, 2, 4]]
-    assert doubling.began[0] <= 2.981 + 0.1
+    async with opened(doubling, longest_wait_ms=1000) as batcher:
+        answers = await asyncio.gather(*(later(batcher, item, sec) for item, sec in ((2, 0), (4, 1.001), (6, 1.3))))
+        assert doubling.batches == [[2], [4, 6]]
+        assert 1.3 <= doubling.began[1] <= 1.001 + 1.0
+        assert await later(batcher, 8, sec=5) == 16
+    assert answers == [4, 8, 12]
+    assert batcher.statistics().longest_wait_sec < 1.0
 
 
 @on_virtual_time

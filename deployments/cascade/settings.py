@@ -16,6 +16,6 @@ class CascadeSettings(DeviceSettings):
     slots: int = Field(default=4, ge=1, le=64, description="replies at once; further ones are refused")
     maximum_batch: int = Field(default=16, ge=1, le=64, description="turns whose texts are embedded together")
     longest_wait_ms: float = Field(
-        default=2.0, ge=0, le=50, description="for company, where calls come so fast that some is about to come"
+        default=2.0, ge=0, le=50, description="for company, while the model has no time to spare"
     )
     stuck_after_sec: float = Field(default=30.0, gt=0, description="a call of a model that takes longer will not end")
