@@ -65,11 +65,7 @@ class Attempt:
         self._decide = decide
         self._open_script = open_script
         self._heard: Heard | None = None
-        self._tracks = {
-            name: seat.ask(is_wanted=self._races(seat.contender.traits))
-            for name, seat in seats.items()
-            if not seat.fault
-        }
+        self._tracks = {name: seat.ask(is_wanted=self._races(seat)) for name, seat in seats.items() if not seat.fault}
         self._asked = list(self._tracks.values())
         self._running = dict(self._tracks)  # those who may come to speak
         self._race: Race | None = None
@@ -366,7 +362,7 @@ class Attempt:
         )
 
     def _arrivals(self) -> dict[str, float | None]:
-        wanted = [track for track in self._asked if track.wanted_at is not None]
+        wanted = [track for track in self._asked if track.was_wanted]
         return {track.name: track.response_sec for track in reversed(wanted)}
 
     def _abandoned_sec(self) -> dict[str, float]:
@@ -378,7 +374,7 @@ class Attempt:
     def _waste(self) -> dict[str, Waste]:
         waste: dict[str, Waste] = {}
         for track in self._asked:
-            if track.wanted_at is not None and track not in self._spoke:
+            if track.was_wanted and track not in self._spoke:
                 known = waste.get(track.name, Waste())
                 waste[track.name] = Waste(
                     work_sec=known.work_sec + track.work_sec, sound_sec=known.sound_sec + track.sound_sec

@@ -188,7 +188,7 @@ class RoutedExchange:
                 else:
                     now = await self._movement(attempt.wakes_at)
         finally:
-            await self._end(attempt)
+            self._end(attempt)
 
     def _begin(self) -> Attempt:
         writer = self._writer
@@ -223,13 +223,11 @@ class RoutedExchange:
             return max(_now(), until)  # timers may be early by what a clock cannot tell
         return _now()
 
-    async def _end(self, attempt: Attempt) -> None:
+    def _end(self, attempt: Attempt) -> None:
+        """Contenders let go of their replies soon; one that is slow at it holds up nobody but itself."""
         self._attempt = None
         attempt.close()
-        try:
-            await attempt.settled()
-        finally:
-            self._report(attempt)
+        self._report(attempt)
 
     def _open_script(self, name: str, script: str) -> Seat:
         contender = self._seats[name].contender
@@ -268,8 +266,9 @@ class RoutedExchange:
             why_not = why(track.fault) if track and track.fault else None
             prospect = contender.outlook.prospect(self._speech_sec, now)
             return replace(prospect, why_not=why_not or prospect.why_not or "not asked")
+        asked_ago_sec = 0.0 if track.wanted_at is None else now - track.asked_at
         prospect = contender.outlook.prospect(
-            self._speech_sec, now, asked_ago_sec=now - track.asked_at, is_ready=track.is_ready
+            self._speech_sec, now, asked_ago_sec=asked_ago_sec, is_ready=track.is_ready
         )
         if prospect.why_not and (track.is_ready or prospect.why_not == CIRCUIT_OPEN):
             return replace(prospect, why_not=None)  # it may be the very turn that shows whether the circuit can close

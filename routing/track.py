@@ -42,7 +42,7 @@ class Track:
         self.over_at: float | None = None  # it ended, failed or was closed
         self.sound_sec = 0.0  # of what came
         self.heard: Heard | None = None
-        self.was_wanted = False  # an answer was asked for, and not only the user's words
+        self.wanted_at: float | None = None  # when an answer was asked for, and not only the user's words
         self.fault: Fault | None = None
         self._turn = turn
         self._speech_sec = speech_sec
@@ -51,8 +51,9 @@ class Track:
         self._on_moved = on_moved
         self._events = deque[ReplyEvent]()
         self._held_sec = 0.0
-        self._is_timed = is_wanted  # what is asked for later was held back by us
+        self._is_timed = is_wanted and turn.script is None  # what is wanted later was held back by us
         self._has_ended = False
+        self._streams_from: tuple[float, float] | None = None  # since when nothing held it back, and its sound by then
         self._wanted = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -69,7 +70,7 @@ class Track:
 
     def want(self) -> None:
         """Read on behind the user's words."""
-        self.was_wanted = True
+        self.wanted_at = _now() if self.wanted_at is None else self.wanted_at
         self._wanted.set()
 
     def rest(self) -> None:
@@ -78,6 +79,7 @@ class Track:
 
     def commit(self) -> None:
         """It is the one that counts."""
+        self._streams_from = None if self._is_full else (_now(), self.sound_sec)
         self._on_commit()
 
     @property
@@ -113,6 +115,10 @@ class Track:
     # -- for those who count -------------------------------------------------------------------------------------------
 
     @property
+    def was_wanted(self) -> bool:
+        return self.wanted_at is not None
+
+    @property
     def response_sec(self) -> float | None:
         """From the asking to the first sound; None while it has not come."""
         return None if self.first_at is None else self.first_at - self.asked_at
@@ -144,8 +150,8 @@ class Track:
             await asyncio.wait([self._reading])
 
     def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading.cancel()
+        if self._reading and not self._has_ended and not self._reading.cancelling():
+            self._reading.cancel()  # once: what is let go of shall not be disturbed at it
 
     def _end(self) -> None:
         self.over_at = self.moved_at = _now()
@@ -177,18 +183,23 @@ class Track:
         async with aclosing(exchange.reply()) as events:
             async for event in events:
                 self._take(event)
-                if self.heard or self._events:
-                    await self._wanted.wait()
-                await self._room.wait()
+                await self._turn_to_read()
         if not self._has_ended:
             raise BackendError("the reply has no end")
+
+    async def _turn_to_read(self) -> None:
+        if self._has_ended:
+            return  # there is nothing more to come, and a backend is let go of most easily at its own end
+        if self.heard or self._events:
+            await self._wanted.wait()
+        await self._room.wait()
 
     def _take(self, event: ReplyEvent) -> None:
         if self._has_ended or isinstance(event, Placement):
             return  # where a router is routed over, only one of the two speaks
         self.moved_at = _now()
         if isinstance(event, Heard):
-            self.heard = event if event.is_final else None
+            self.heard = self.heard or (event if event.is_final else None)
         else:
             self._hold(event)
         self._on_moved()
@@ -199,6 +210,7 @@ class Track:
         self.sound_sec += _sound_sec(event)
         if self._is_full:
             self._room.clear()
+            self._streams_from = None
         if isinstance(event, ReplyEnd):
             self._note_end()
         elif self.first_at is None and is_first(event, self._turn):
@@ -212,8 +224,11 @@ class Track:
 
     def _note_end(self) -> None:
         self._has_ended = True
-        self.over_at = self.moved_at
-        self.contender.outlook.note_success(self.over_at)
+        self.over_at = now = self.moved_at
+        self.contender.outlook.note_success(now)
+        if self._streams_from:
+            began_at, sound_sec = self._streams_from
+            self.contender.outlook.note_throughput(self.sound_sec - sound_sec, now - began_at, now)
 
     @property
     def _is_full(self) -> bool:
