@@ -57,6 +57,10 @@ class IngressSettings(Settings):
     load_every_sec: float = Field(default=1.0, gt=0, description="between two looks at how full the replicas are")
 
 
+class ScalingSettings(Settings, AutoscalingSettings):
+    """When replicas come and go."""
+
+
 class AppSettings(Settings):
     """The whole application."""
 
@@ -64,4 +68,4 @@ class AppSettings(Settings):
     model_settings: dict[str, Any] = Field(default_factory=dict, description="what that model can be told")
     replicas: ReplicaSettings = ReplicaSettings()
     ingress: IngressSettings = IngressSettings()
-    autoscaling: AutoscalingSettings | None = Field(default=None, description="none: the number stays")
+    autoscaling: ScalingSettings | None = Field(default=None, description="none: the number stays")

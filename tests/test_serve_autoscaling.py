@@ -12,6 +12,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from deployments.autoscaling import AutoscalingSettings, Report, as_stats
 from deployments.serve_autoscaling import SlotPolicy, autoscaling_config, reports_of
+from deployments.settings import AppSettings
 from routing.load import Load
 
 SETTINGS = AutoscalingSettings(maximum_replicas=10)
@@ -99,6 +100,14 @@ def test_serve_adds_nothing_to_what_the_policy_says() -> None:
 def test_the_configuration_says_how_often_replicas_tell() -> None:
     assert CONFIG.metrics_interval_s == SETTINGS.report_every_sec
     assert (CONFIG.min_replicas, CONFIG.max_replicas) == (SETTINGS.minimum_replicas, SETTINGS.maximum_replicas)
+
+
+def test_the_application_names_the_setting_that_may_be_meant() -> None:
+    with pytest.raises(ValueError, match="there is no setting 'ocupancy': did you mean 'occupancy'"):
+        AppSettings.model_validate({"autoscaling": {"ocupancy": 0.5}})
+    settings = AppSettings.model_validate({"autoscaling": {"occupancy": 0.5}}).autoscaling
+    assert settings is not None
+    assert policy_of(autoscaling_config(settings))(context(Report(replace(IDLE, in_use=5), 0)))[0] == 2
 
 
 def test_settings_are_checked_where_the_policy_is_made() -> None:
