@@ -320,7 +320,7 @@ def lived(draw: st.DrawFn, prospect: Prospect) -> Prospect:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(policies, questions, many_prospects(), states)
 def test_someone_is_always_chosen_and_privacy_kept(
     policy: PolicyName, question: Question, prospects: Sequence[Prospect], state: DeviceState
@@ -344,7 +344,7 @@ def is_able(prospect: Prospect, question: Question) -> bool:
     return prospect.why_not is None and knows and tools and scripts
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(policies, questions, many_prospects(), states)
 def test_patience_has_bounds(
     policy: PolicyName, question: Question, prospects: Sequence[Prospect], state: DeviceState
@@ -378,6 +378,7 @@ def clouds(draw: st.DrawFn) -> Prospect:
     )
 
 
+@settings(max_examples=60)
 @given(st.sampled_from(["latency", "hedged"]), distributions(), clouds(), st.floats(1.0, 5.0), st.floats(0.0, 5.0))
 def test_a_slower_cloud_never_gets_more_turns(
     policy: PolicyName, here: Distribution, fast: Prospect, factor: float, delay_sec: float
@@ -388,6 +389,7 @@ def test_a_slower_cloud_never_gets_more_turns(
     assert chance_to_speak(choose(policy, QUESTION, [ready, slow], IDLE), slow) <= chance + 1e-6
 
 
+@settings(max_examples=60)
 @given(better=st.floats(0.0, 2.0), more=st.floats(0.0, 2.0), response=distributions(), here=distributions())
 def test_a_better_model_never_gets_fewer_turns(
     better: float, more: float, response: Distribution, here: Distribution

@@ -5,68 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from routing.errors import SettingsError
-from routing.latency import LEVELS, Distribution
-from routing.policy import Choice, DeviceState, Prospect, Question, Traits
-from routing.record import (
-    Outcome,
-    PlacementRecord,
-    RecordError,
-    RecordFile,
-    Switch,
-    Waste,
-    as_json_line,
-    from_json_line,
-    recording,
-)
-
-HERE = Traits(is_remote=False)
-CLOUD = Traits(is_remote=True, quality_sec=0.3, cost_sec=0.05, languages=frozenset({"en", "de"}))
-
-
-def around(median_sec: float) -> Distribution:
-    return Distribution(tuple(median_sec * (0.5 + level) for level in LEVELS))
-
-
-def record(
-    *,
-    backend: str | None = "device",
-    first_sound_sec: float | None = 0.1,
-    arrivals: Mapping[str, float | None] | None = None,
-    question: Question | None = None,
-    opened: tuple[str, ...] = ("device", "cloud"),
-) -> PlacementRecord:
-    return PlacementRecord(
-        turn_id="turn-1",
-        session_id="session-1",
-        index=3,
-        at=1_800_000_000.25,
-        policy="hedged",
-        question=question or Question(speech_sec=1.5, language="en"),
-        prospects=(
-            Prospect(name="device", traits=HERE, response=around(0.2), asked_ago_sec=0.1),
-            Prospect(name="cloud", traits=CLOUD, response=around(0.3), asked_ago_sec=0.1, rtt_sec=0.05),
-        ),
-        device=DeviceState(load=0.4, battery=0.8),
-        choice=Choice(first="cloud", second="device", patience_sec=0.2, reason="better", predicted_sec={"cloud": 0.2}),
-        committed_after_sec=0.1,
-        outcome=Outcome(
-            backend=backend,
-            first_sound_sec=first_sound_sec,
-            ended="told" if backend else "failed",
-            opened=opened,
-            arrivals={"device": 0.2, "cloud": 0.4} if arrivals is None else arrivals,
-            switches=(Switch(backend="device", instead_of="cloud", told_sec=0.0, why="too late"),),
-            waste={"cloud": Waste(work_sec=0.3, sound_sec=1.2)},
-        ),
-    )
-
+from routing.policy import Question
+from routing.record import RecordError, RecordFile, as_json_line, from_json_line, recording
+from tests.placements import record
 
 # -- hindsight -------------------------------------------------------------------------------------------------------
 

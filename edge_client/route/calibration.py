@@ -75,10 +75,8 @@ def _share_within(level: float, sightings: Iterable[Sighting]) -> float | None:
     ordered = sorted(sightings)
     beyond = 1.0
     for index, seen in enumerate(ordered):
-        if seen.level > level:
-            break
-        step = 0.0 if seen.is_bound else beyond / (len(ordered) - index)
-        if step > COARSE:
-            return None
-        beyond -= step
-    return 1 - beyond
+        each = beyond / (len(ordered) - index)  # what every sighting from here on stands for
+        if seen.level > level or each > COARSE:
+            return None if each > COARSE else 1 - beyond
+        beyond -= 0.0 if seen.is_bound else each
+    return 1 - beyond if beyond <= COARSE else None
