@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
-from ray.serve.autoscaling_policy import _apply_autoscaling_config
-from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from deployments.autoscaling import AutoscalingSettings, Report, as_stats
-from deployments.serve_autoscaling import SlotPolicy, autoscaling_config, reports_of
 from deployments.settings import AppSettings
 from routing.load import Load
 
+if TYPE_CHECKING:
+    from ray.serve.config import AutoscalingConfig, AutoscalingContext
+
+# Ray takes seconds to import, so that is done in the tests: quick ones do not pay for it.
+pytestmark = pytest.mark.slow
+
 SETTINGS = AutoscalingSettings(maximum_replicas=10)
-CONFIG = autoscaling_config(SETTINGS)
-DEPLOYMENT = DeploymentID("replica", "antiphon")
 IDLE = Load(slots=8, in_use=0)
 FULL = Load(slots=8, in_use=8)
 
@@ -27,10 +27,13 @@ def context(
     target: int | None = None,
     now: float = 0.0,
     state: dict[str, Any] | None = None,
-    config: AutoscalingConfig = CONFIG,
 ) -> AutoscalingContext:
     """As Serve's controller makes it, with the last two reports of each running replica; the older ones say "idle"."""
-    replicas = [ReplicaID(f"r{number}", DEPLOYMENT) for number in range(len(reports))]
+    from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
+    from ray.serve.config import AutoscalingContext
+
+    deployment = DeploymentID("replica", "antiphon")
+    replicas = [ReplicaID(f"r{number}", deployment) for number in range(len(reports))]
     raw: dict[str, dict[ReplicaID, list[TimeStampedValue]]] = {}
     for replica, report in zip(replicas, reports, strict=True):
         older, newer = as_stats(IDLE), as_stats(*report) if report else {}
@@ -38,9 +41,9 @@ def context(
             series = [TimeStampedValue(now - 1.0, older[name]), TimeStampedValue(now, value)]
             raw.setdefault(name, {})[replica] = series
     return AutoscalingContext(
-        deployment_id=DEPLOYMENT,
-        deployment_name=DEPLOYMENT.name,
-        app_name=DEPLOYMENT.app_name,
+        deployment_id=deployment,
+        deployment_name=deployment.name,
+        app_name=deployment.app_name,
         current_num_replicas=len(replicas),
         target_num_replicas=len(replicas) if target is None else target,
         running_replicas=replicas,
@@ -54,8 +57,14 @@ def context(
         last_scale_up_time=None,
         last_scale_down_time=None,
         current_time=now,
-        config=config,
+        config=config_for(SETTINGS),
     )
+
+
+def config_for(settings: AutoscalingSettings) -> AutoscalingConfig:
+    from deployments.serve_autoscaling import autoscaling_config
+
+    return autoscaling_config(settings)
 
 
 def policy_of(config: AutoscalingConfig) -> Any:
@@ -65,20 +74,22 @@ def policy_of(config: AutoscalingConfig) -> Any:
 
 
 def test_the_last_report_of_each_replica_counts() -> None:
+    from deployments.serve_autoscaling import reports_of
+
     reports = [Report(replace(FULL, waiting=2, queue_wait_sec=0.5, first_audio_p95_sec=0.7), 3), Report(IDLE, 0)]
     assert reports_of(context(*reports, None)) == reports
 
 
 def test_the_policy_travels_by_its_name_and_decides() -> None:
-    policy = policy_of(CONFIG)
-    assert type(policy).__name__ == SlotPolicy.__name__
+    policy = policy_of(config_for(SETTINGS))
+    assert type(policy).__name__ == "SlotPolicy"
     target, state = policy(context(Report(FULL, 0), Report(FULL, 0)))
     assert target == 3
     assert policy(context(Report(FULL, 0), Report(FULL, 0), Report(FULL, 0), now=1.0, state=state))[0] == 4
 
 
 def test_those_that_start_and_those_that_leave_are_not_asked_for_twice() -> None:
-    policy = SlotPolicy(SETTINGS.model_dump())
+    policy = policy_of(config_for(SETTINGS))
     assert policy(context(Report(FULL, 0), Report(FULL, 0), target=4))[0] == 4
     assert policy(context(Report(IDLE, 0), Report(IDLE, 0), Report(IDLE, 0), target=2))[0] == 2
     assert policy(context(target=2))[0] == 2
@@ -86,7 +97,9 @@ def test_those_that_start_and_those_that_leave_are_not_asked_for_twice() -> None
 
 def test_serve_adds_nothing_to_what_the_policy_says() -> None:
     """Its factors and delays stand around the policy: up and down are followed in the same moment."""
-    asked = _apply_autoscaling_config(policy_of(autoscaling_config(SETTINGS.model_copy(update={"look_back_sec": 3.0}))))
+    from ray.serve.autoscaling_policy import _apply_autoscaling_config
+
+    asked = _apply_autoscaling_config(policy_of(config_for(SETTINGS.model_copy(update={"look_back_sec": 3.0}))))
     full = [Report(FULL, 0)] * 2
     target, state = asked(context(*full))
     assert target == 3
@@ -98,8 +111,9 @@ def test_serve_adds_nothing_to_what_the_policy_says() -> None:
 
 
 def test_the_configuration_says_how_often_replicas_tell() -> None:
-    assert CONFIG.metrics_interval_s == SETTINGS.report_every_sec
-    assert (CONFIG.min_replicas, CONFIG.max_replicas) == (SETTINGS.minimum_replicas, SETTINGS.maximum_replicas)
+    config = config_for(SETTINGS)
+    assert config.metrics_interval_s == SETTINGS.report_every_sec
+    assert (config.min_replicas, config.max_replicas) == (SETTINGS.minimum_replicas, SETTINGS.maximum_replicas)
 
 
 def test_the_application_names_the_setting_that_may_be_meant() -> None:
@@ -107,9 +121,11 @@ def test_the_application_names_the_setting_that_may_be_meant() -> None:
         AppSettings.model_validate({"autoscaling": {"ocupancy": 0.5}})
     settings = AppSettings.model_validate({"autoscaling": {"occupancy": 0.5}}).autoscaling
     assert settings is not None
-    assert policy_of(autoscaling_config(settings))(context(Report(replace(IDLE, in_use=5), 0)))[0] == 2
+    assert policy_of(config_for(settings))(context(Report(replace(IDLE, in_use=5), 0)))[0] == 2
 
 
 def test_settings_are_checked_where_the_policy_is_made() -> None:
+    from deployments.serve_autoscaling import SlotPolicy
+
     with pytest.raises(ValueError, match="maximum_replica"):
         SlotPolicy({"maximum_replica": 3})
