@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from routing.decision import Decision
 from routing.errors import BackendError
+from routing.ledger import Ledger
 from routing.race import Race
-from routing.record import Ending, Outcome, Switch, Waste
+from routing.record import Ending, Outcome, Switch
 from routing.seat import Seat
 from routing.settings import RoutingSettings
-from routing.track import Fault, Silent, Stalled, Track, is_first, why
-from routing.turns import AudioChunk, Heard, Placement, Reminder, ReplyEnd, ReplyEvent, TextDelta, ToolCall, Turn
-from routing.voiced import Voiced
+from routing.telling import Telling
+from routing.track import Fault, Silent, Stalled, Track, why
+from routing.turns import Heard, Placement, ReplyEnd, ReplyEvent, Turn
 
 type Tracks = Mapping[str, Track]
 
@@ -66,21 +66,16 @@ class Attempt:
         self._open_script = open_script
         self._heard: Heard | None = None
         self._tracks = {name: seat.ask(is_wanted=self._races(seat)) for name, seat in seats.items() if not seat.fault}
-        self._asked = list(self._tracks.values())
         self._running = dict(self._tracks)  # those who may come to speak
         self._race: Race | None = None
-        self._script: str | None = None  # what those who run now are to say, where they go on for somebody
+        self._script: str | None = None  # what those who run are to say, where they go on for somebody
         self._speaker: Track | None = None
         self._before: Track | None = None  # who spoke before
-        self._voiced = Voiced(turn.modality)
-        self._told_sec = 0.0
-        self._plays_until = 0.0
-        self._starts_anew = False  # the words to come belong to another answer
+        self._stand_in: Track | None = None  # asked because the speaker has fallen silent
+        self._was_prepared = False  # once in a reply is enough
+        self._telling = Telling(turn)
+        self._ledger = Ledger(self._tracks.values())
         self._fault: Fault | None = None
-        self._first_sound_at: float | None = None
-        self._spoke: list[Track] = []
-        self._switches: list[Switch] = []
-        self._ended: Ending = "dropped"
 
     def _races(self, seat: Seat) -> bool:
         """Whether the policy may want its answer, and not only the words that it writes down."""
@@ -192,17 +187,18 @@ class Attempt:
     def _runner(self, name: str) -> Track:
         """Its track; whoever was not asked yet, or only for the user's words, is asked now."""
         if name not in self._running:
-            self._running[name] = self._ask(name)
-            self._asked.append(self._running[name])
+            self._running[name] = self._ask(name, self._script)
         track = self._running[name]
         track.want()
         return track
 
-    def _ask(self, name: str) -> Track:
-        if self._script is not None:
-            return self._open_script(name, self._script).ask(is_wanted=True)
-        self._tracks[name] = self._seats[name].ask(is_wanted=True)
-        return self._tracks[name]
+    def _ask(self, name: str, script: str | None) -> Track:
+        if script is not None:
+            track = self._open_script(name, script).ask(is_wanted=True)
+        else:
+            track = self._tracks[name] = self._seats[name].ask(is_wanted=True)
+        self._ledger.note_asked(track)
+        return track
 
     def _is_out(self, track: Track, now: float) -> bool:
         assert self._race
@@ -216,11 +212,14 @@ class Attempt:
         return track.fault is not None
 
     def _give_up(self) -> ReplyEvent:
-        self._ended = "failed"
-        self.is_over = True
+        self._end("failed")
         if isinstance(self._fault, BackendError):
             raise self._fault
         raise BackendError(str(self._fault or "there is nobody to answer"))
+
+    def _end(self, ended: Ending) -> None:
+        self.is_over = True
+        self._ledger.ended = ended
 
     # -- who speaks ----------------------------------------------------------------------------------------------------
 
@@ -232,8 +231,7 @@ class Attempt:
                 self._dismiss(other)
         track.commit()
         self._speaker = track
-        self._spoke.append(track)
-        self._ended = "cut"
+        self._ledger.note_speaker(track)
         return Placement(track.name, reason, self.decision.choice.predicted_sec)
 
     def _note_switch(self, track: Track) -> str:
@@ -246,8 +244,8 @@ class Attempt:
         if track.name == instead_of:
             return choice.reason
         reason = _why_not(self._before or self._running.get(instead_of))
-        switch = Switch(backend=track.name, instead_of=instead_of, told_sec=self._told_sec, why=reason)
-        self._switches.append(switch)
+        told_sec = self._telling.sound_sec
+        self._ledger.note_switch(Switch(backend=track.name, instead_of=instead_of, told_sec=told_sec, why=reason))
         return f"{choice.reason}; {instead_of}: {reason}"
 
     def _dismiss(self, track: Track) -> None:
@@ -264,78 +262,61 @@ class Attempt:
             return None
         event = self._speaker.take()
         if event is None:
-            return self._bridge(now)
-        self._note_told(event, now)
-        return self._as_told(event) or self._tell(now)
+            return self._bridge(self._speaker, now)
+        if isinstance(event, ReplyEnd):
+            self._end("told")
+        self._send_stand_in_away()
+        return self._telling.tell(event, now) or self._tell(now)
 
-    def _note_told(self, event: ReplyEvent, now: float) -> None:
-        if self._first_sound_at is None and is_first(event, self._turn):
-            self._first_sound_at = now
-        match event:
-            case AudioChunk():
-                self._told_sec += event.duration_sec
-                self._plays_until = max(self._plays_until, now) + event.duration_sec
-            case ReplyEnd():
-                self._end()
-        if not (self._script and isinstance(event, TextDelta)):
-            self._voiced.feed(event)
-
-    def _end(self) -> None:
-        self._ended = "told"
-        self.is_over = True
-
-    def _as_told(self, event: ReplyEvent) -> ReplyEvent | None:
-        """The event as it fits behind what was told; None for what must not be told again."""
-        if self._script and isinstance(event, TextDelta | ToolCall | Reminder):
-            return None
-        if self._starts_anew and isinstance(event, TextDelta):
-            self._starts_anew = False
-            return replace(event, text=f"… {event.text.lstrip()}")
-        return event
-
-    def _bridge(self, now: float) -> ReplyEvent | None:
+    def _bridge(self, speaker: Track, now: float) -> ReplyEvent | None:
         """Nothing came from the speaker: wait for it, or let somebody go on."""
-        assert self._speaker
-        if not self._speaker.fault and not self._has_stalled(self._speaker, now):
-            return None
-        return self._hand_over(now)
+        if not speaker.fault:
+            if self._is_waited_for(speaker, now):
+                return None
+            speaker.fail(Stalled(f"expected {speaker.name} to go on, nothing came for {now - speaker.moved_at:.1f} s"))
+        return self._hand_over(speaker, now)
 
-    def _has_stalled(self, track: Track, now: float) -> bool:
-        """Whether what was told has been over for too long; patience is longer where nobody could go on."""
-        can_go_on = self._told_sec > 0 and bool(self._sequel().names)
-        settings = self._settings
-        silent_from = max(self._plays_until, track.moved_at)
-        if self._is_before(
-            silent_from + (settings.stall_patience_sec if can_go_on else settings.longest_patience_sec), now
-        ):
-            return False
-        track.fail(Stalled(f"expected {track.name} to go on, nothing came for {now - track.moved_at:.1f} s"))
-        return True
+    def _is_waited_for(self, speaker: Track, now: float) -> bool:
+        """For a moment after all that was told has been played; for longer where nobody could go on.
 
-    def _sequel(self) -> Sequel:
+        In that moment somebody gets ready, so that the silence is no longer than the patience with it.
+        """
+        silent_from = max(self._telling.plays_until, speaker.moved_at)
+        sequel = self._sequel(speaker)
+        if not self._telling.sound_sec or not sequel.names:
+            return self._is_before(silent_from + self._settings.longest_patience_sec, now)
+        if not self._is_before(silent_from, now) and not self._was_prepared:
+            self._was_prepared = True
+            self._stand_in = self._ask(sequel.names[0], sequel.script)
+        return self._is_before(silent_from + self._settings.stall_patience_sec, now)
+
+    def _send_stand_in_away(self) -> None:
+        if self._stand_in:
+            self._stand_in.close()
+            self._stand_in = None
+
+    def _sequel(self, speaker: Track) -> Sequel:
         """Who could go on: with the words that are known and were not heard, or else with an answer of their own."""
-        assert self._speaker
-        others = [seat for seat in self._seats.values() if seat.name != self._speaker.name and not seat.fault]
-        rest = self._voiced.unspoken()
+        others = [seat for seat in self._seats.values() if seat.name != speaker.name and not seat.fault]
+        rest = self._telling.unspoken()
         if rest and (readers := [seat.name for seat in others if seat.contender.traits.scripts]):
             return Sequel(readers, rest)
-        if self._voiced.has_only_begun:
+        if self._telling.has_only_begun:
             return Sequel([seat.name for seat in others], None)
         return Sequel([], rest or None)
 
-    def _hand_over(self, now: float) -> ReplyEvent | None:
+    def _hand_over(self, speaker: Track, now: float) -> ReplyEvent | None:
         """Let others go on. Where all that is known was heard, the reply ends there."""
-        assert self._speaker
-        names, script = self._sequel()
-        if not names and not script and not self._voiced.has_only_begun:
-            self._end()
+        names, script = self._sequel(speaker)
+        if not names and not script and not self._telling.has_only_begun:
+            self._end("told")
             return ReplyEnd()
-        self._fault = self._speaker.fault
-        self._before, self._speaker = self._speaker, None
-        self._starts_anew = script is None and bool(self._voiced.text)
-        self._voiced = Voiced(self._turn.modality, text=script or "", has_acted=self._voiced.has_acted)
+        self._fault = speaker.fault
+        self._before, self._speaker = speaker, None
         self._script = script
-        self._running = {}
+        self._telling.go_on(script)
+        self._running = {self._stand_in.name: self._stand_in} if self._stand_in else {}
+        self._stand_in = None
         self._race = Race.staggered(names, every_sec=self._settings.stall_patience_sec, now=now)
         return self._find_speaker(now)
 
@@ -343,43 +324,14 @@ class Attempt:
 
     def close(self) -> None:
         """Nothing is told any more."""
-        for track in self._asked:
-            track.close()
+        self._ledger.close()
 
     def outcome(self) -> Outcome:
         """What came of a turn that was committed, once it is closed."""
         assert self.committed_at is not None
-        first_sound_at = self._first_sound_at
-        return Outcome(
-            backend=self._spoke[0].name if self._spoke else None,
-            first_sound_sec=None if first_sound_at is None else first_sound_at - self.committed_at,
-            ended=self._ended,
-            opened=tuple(self._seats),
-            arrivals=self._arrivals(),
-            abandoned_sec=self._abandoned_sec(),
-            switches=tuple(self._switches),
-            waste=self._waste(),
-        )
-
-    def _arrivals(self) -> dict[str, float | None]:
-        wanted = [track for track in self._asked if track.was_wanted]
-        return {track.name: track.response_sec for track in reversed(wanted)}
-
-    def _abandoned_sec(self) -> dict[str, float]:
-        """How long each was waited for that did not fail and had not come."""
-        wanted = [track for track in self._asked if track.was_wanted and not track.fault]
-        waited = {track.name: track.work_sec for track in reversed(wanted)}
-        return {name: seconds for name, seconds in waited.items() if self._arrivals()[name] is None}
-
-    def _waste(self) -> dict[str, Waste]:
-        waste: dict[str, Waste] = {}
-        for track in self._asked:
-            if track.was_wanted and track not in self._spoke:
-                known = waste.get(track.name, Waste())
-                waste[track.name] = Waste(
-                    work_sec=known.work_sec + track.work_sec, sound_sec=known.sound_sec + track.sound_sec
-                )
-        return waste
+        first_at = self._telling.first_at
+        first_sound_sec = None if first_at is None else first_at - self.committed_at
+        return self._ledger.outcome(opened=self._seats, first_sound_sec=first_sound_sec)
 
 
 def _why_not(track: Track | None) -> str:
