@@ -115,13 +115,17 @@ class _Spoken(NamedTuple):
 
 
 def _first_to_speak(choice: Choice, waits: Mapping[str, _Wait]) -> _Spoken:
-    """Who speaks, as the router goes about it: the first until patience ends, then who is there, at last anybody."""
+    """Who speaks, as the router goes about it: the first until patience ends, then who is there, at last anybody.
+
+    When a failure was noticed is not known: it is taken to be at once, and nobody waits for patience to end.
+    """
     first = _seconds(waits, choice.first)
     if first <= choice.patience_sec:
         return _Spoken(choice.first, first, (choice.first,))
     starts = {choice.first: first}
     if choice.second is not None:
-        starts[choice.second] = max(_seconds(waits, choice.second), choice.patience_sec)
+        patience_sec = 0.0 if first == NEVER else choice.patience_sec
+        starts[choice.second] = max(_seconds(waits, choice.second), patience_sec)
     if min(starts.values()) == NEVER:
         starts |= {name: _seconds(waits, name) for name in choice.predicted_sec}
     backend = min(starts, key=lambda name: starts[name])
