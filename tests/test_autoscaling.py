@@ -104,6 +104,20 @@ def test_where_turns_wait_though_slots_are_free_one_more_is_tried() -> None:
     assert decided(again, state=soon.state, now=SETTINGS.cold_start_sec).target == 4
 
 
+def test_who_starts_already_may_be_the_help_that_is_needed() -> None:
+    assert decided(loads(3, 3, queue_wait_sec=0.3), starting=1).target == 3
+
+
+def test_who_was_tried_stays_for_a_window() -> None:
+    state = decided(loads(1, 1, queue_wait_sec=0.3)).state
+    targets = []
+    for now in range(50, 401, 50):
+        decision = decided(loads(1, 1, 1), state=state, now=now)
+        state = decision.state
+        targets.append(decision.target)
+    assert targets == [3, 3, 3, 3, 3, 3, 2, 2]
+
+
 def test_nobody_leaves_while_turns_wait() -> None:
     settings = SETTINGS.model_copy(update={"maximum_replicas": 3})
     assert decided(loads(1, 1, 1, queue_wait_sec=0.3), settings=settings).target == 3
@@ -138,9 +152,14 @@ def test_one_leaves_after_fewer_were_enough_for_the_whole_window() -> None:
     decision = decided(loads(2, 2, 2))
     assert decision.target == 2
     assert decision.reason == "2 would have been enough for 300 s"
-    next_one = decided(loads(1, 1), state=decision.state, now=SETTINGS.leave_every_sec - 1)
-    assert next_one.target == 2
-    assert decided(loads(1, 1), state=next_one.state, now=SETTINGS.leave_every_sec).target == 2  # 6 were in use before
+
+
+def test_they_leave_one_after_the_other() -> None:
+    first = decided(loads(0, 0, 0))
+    assert first.target == 2
+    too_soon = decided(loads(0, 0), state=first.state, now=SETTINGS.leave_every_sec - 1)
+    assert too_soon.target == 2
+    assert decided(loads(0, 0), state=too_soon.state, now=SETTINGS.leave_every_sec).target == 1
 
 
 def test_nobody_leaves_while_somebody_has_not_told() -> None:
