@@ -81,6 +81,8 @@ class Seat:
 
     def leave(self) -> None:
         """Close the reply and then the exchange, soon."""
+        if self._track:
+            self._track.close()
         self._leaving.set()
 
     # -- the work ------------------------------------------------------------------------------------------------------
@@ -91,8 +93,8 @@ class Seat:
                 try:
                     self._begin(exchange)
                     await self._leaving.wait()
-                finally:
-                    await self._close_track()
+                finally:  # also where the exchange breaks down by itself
+                    await self._stop_reading()
         except Exception as error:  # noqa: BLE001 the turn goes on without it
             self._fail(error)
 
@@ -105,9 +107,9 @@ class Seat:
             self._guard(exchange.commit)
         self._opened.set()
 
-    async def _close_track(self) -> None:
+    async def _stop_reading(self) -> None:
         if self._track:
-            self._track.close()
+            self._track.stop_reading()
             await self._track.settled()
 
     async def _read(self, track: Track, before: Track | None) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from routing.track import is_first
 from routing.turns import AudioChunk, Reminder, ReplyEvent, TextDelta, ToolCall, Turn
-from routing.voiced import Voiced
+from routing.voiced import Voiced, is_first
 
 
 class Telling:

@@ -11,7 +11,8 @@ from contextlib import aclosing
 from routing.contender import Contender
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
 from routing.settings import RoutingSettings
-from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, TextDelta, ToolCall, Turn
+from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, Turn
+from routing.voiced import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -136,20 +137,21 @@ class Track:
             self._end()
             if self._is_timed and self.first_at is None:
                 self.contender.outlook.note_unanswered(self._speech_sec, self.work_sec, self.moved_at)
-        self._stop_reading()
+        self.stop_reading()
 
     def fail(self, fault: Fault) -> None:
         """Give it up; what came of it can still be told."""
         if self.over_at is None:
             self._note_fault(fault)
-        self._stop_reading()
+        self.stop_reading()
 
     async def settled(self) -> None:
         """Return when its backend has let go of it."""
         if self._reading:
             await asyncio.wait([self._reading])
 
-    def _stop_reading(self) -> None:
+    def stop_reading(self) -> None:
+        """Have its backend let go of it."""
         if self._reading and not self._has_ended and not self._reading.cancelling():
             self._reading.cancel()  # once: what is let go of shall not be disturbed at it
 
@@ -235,19 +237,10 @@ class Track:
         return len(self._events) >= self._settings.held_events or self._held_sec >= self._settings.held_sec
 
 
-def is_first(event: ReplyEvent, turn: Turn) -> bool:
-    """Whether the caller notices it: sound, words where those were asked for, or a tool that is called."""
-    match event:
-        case AudioChunk(samples=samples):
-            return len(samples) > 0
-        case TextDelta(text=text):
-            return bool(text) and turn.modality == "text"
-        case _:
-            return isinstance(event, ToolCall)
-
-
 def as_fault(error: Exception, name: str) -> Fault:
     """What anything that a backend raises means to whoever wanted an answer."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     if isinstance(error, BackendError | InvalidRequest):
         return error
     logger.error("backend %s broke its promise", name, exc_info=error)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from routing.turns import AudioChunk, Reminder, ReplyEvent, TextDelta, ToolCall
+from routing.turns import AudioChunk, Reminder, ReplyEvent, TextDelta, ToolCall, Turn
 
 CHARACTERS_PER_SEC = 15.0  # how fast people, and voices made after them, read aloud
 NEARLY_ALL = 0.8  # no voice keeps that pace exactly: so much of a clause, judged by the time it took, is all of it
@@ -87,3 +87,14 @@ class Voiced:
         for mark in _CLAUSE_END.finditer(self.text):
             yield Clause(start, mark.end())
             start = mark.end()
+
+
+def is_first(event: ReplyEvent, turn: Turn) -> bool:
+    """Whether the caller notices it: sound, words where those were asked for, or a tool that is called."""
+    match event:
+        case AudioChunk(samples=samples):
+            return len(samples) > 0
+        case TextDelta(text=text):
+            return bool(text) and turn.modality == "text"
+        case _:
+            return isinstance(event, ToolCall)
