@@ -30,7 +30,7 @@ setup: $(VENV)/.ready-to-develop ## build .venv with everything for development,
 	@$(VENV)/bin/antiphon models pull
 
 .PHONY: demo
-demo: $(READY) models ## hold a spoken conversation and leave the page running; ONCE=1 exits instead
+demo: $(READY) models ## hold a spoken conversation with an edge and a cloud and leave them running; ONCE=1 exits instead
 	$(VENV)/bin/antiphon demo $(if $(ONCE),--once)
 
 .PHONY: test
@@ -72,8 +72,8 @@ clean: ## remove what was built here; the models stay in their cache
 
 # -- the environment ------------------------------------------------------------------------------------------------
 
-$(VENV)/.ready-to-run: requirements.txt pyproject.toml | $(UV)
-	$(SYNC) requirements.txt
+$(VENV)/.ready-to-run: requirements-serve.txt pyproject.toml | $(UV)
+	$(SYNC) requirements-serve.txt
 	$(LINK)
 	@touch $@
 

@@ -358,26 +358,39 @@ def talk(
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the conversation.")] = False,
     port: Annotated[int, typer.Option(help="Port of the edge that is started; 0 is any free one.")] = 0,
+    with_cloud: Annotated[
+        bool, typer.Option("--cloud/--no-cloud", help="Start a cloud on this machine too, and get it into trouble.")
+    ] = True,
 ) -> None:
-    """Hear and see Antiphon at work: starts an edge, asks it some questions aloud, shows how long each answer took.
+    """Hear and see Antiphon at work: starts an edge and a cloud, asks questions aloud, shows who answered and how soon.
 
-    The replies are saved as WAV files in artifacts/demo, and the page is left running for you until Ctrl-C. Exits
-    with 1 where fewer than five questions were answered, or a synthesised one was not understood word for word.
+    The cloud is Ray Serve on this machine. It is slowed, and killed in the middle of an answer, and the conversation
+    goes on. The replies are saved as WAV files in artifacts/demo, and the page is left running for you until Ctrl-C.
+    Exits with 1 where fewer than five questions were answered, a synthesised one was not understood word for word, or
+    the conversation stood still for longer than it may.
 
     Examples:
 
       antiphon demo
 
       antiphon demo --once
+
+      antiphon demo --no-cloud
     """
-    from edge_client import demo as demonstration
+    from edge_client.demo import demonstration
+    from edge_client.demo.cloud_process import check_for_ray, local_command
+    from edge_client.demo.programme import prepare
     from edge_client.terminal import telling
+
+    if with_cloud:
+        check_for_ray()  # to be told before anything is fetched or spoken
 
     console = _console()
     store = _pull()
     with telling(console) as tell:
-        programme = demonstration.prepare(store, tell)
-    _finish(run(demonstration.demo(programme, console, once=once, port=port)))
+        programme = prepare(store, tell)
+    cloud = local_command if with_cloud else None
+    _finish(run(demonstration.demo(programme, console, once=once, port=port, cloud=cloud)))
 
 
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from edge_client.caller.budget import Budget, breaches
 from edge_client.caller.captions import Captions
 from edge_client.caller.client import Caller, OnEvent, Sound
-from edge_client.caller.edge_process import EdgeProcess, edge_process
+from edge_client.caller.edge_process import NO_SETTINGS, EdgeProcess, edge_process
 from edge_client.caller.interview import interview
 from edge_client.caller.live import LiveSound, converse
 from edge_client.caller.probe import Probe, ProbePlan
@@ -145,12 +145,14 @@ def _write_json(file: Path, report: Mapping[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def started_edge(console: Console, *, port: int = 0) -> AsyncIterator[EdgeProcess]:
+async def started_edge(
+    console: Console, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[EdgeProcess]:
     """An edge of one's own; the console shows how it starts."""
     async with AsyncExitStack() as stack:
         with telling(console) as tell:
             tell("starting the edge")
-            edge = await stack.enter_async_context(edge_process(port=port, progress=tell))
+            edge = await stack.enter_async_context(edge_process(port=port, progress=tell, settings=settings))
         yield edge
 
 

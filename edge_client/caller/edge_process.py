@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from edge_client.caller.server_process import server_process
 
 START_TIMEOUT_SEC = 60.0
 KEPT_VARIABLE = "ANTIPHON_MODELS"
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 READY = "Antiphon is ready at"  # the edge prints this and its address when it takes calls
 
@@ -49,9 +51,15 @@ class Memory:
 
 @asynccontextmanager
 async def edge_process(
-    *, port: int = 0, progress: Callable[[str], None] = lambda line: None, arguments: tuple[str, ...] = ()
+    *,
+    port: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+    arguments: tuple[str, ...] = (),
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> AsyncIterator[EdgeProcess]:
     """Start an edge on loopback, wait until it takes calls, and stop it on leaving. Port 0 is any free one.
+
+    ``settings`` are environment variables such as ``ANTIPHON_CLOUD__URL``; none of ours reach it.
 
     Raises:
         BackendUnavailable: it did not start; the message is what it said.
@@ -62,7 +70,7 @@ async def edge_process(
         command,
         name="the edge",
         ready=_ADDRESS,
-        environment=_environment(os.environ),
+        environment=_environment(os.environ) | dict(settings),
         start_timeout_sec=START_TIMEOUT_SEC,
         progress=progress,
     ) as server:

@@ -18,10 +18,15 @@ REPLY_TIMEOUT_SEC = 30.0
 
 
 async def interview(
-    call: Caller, questions: Iterable[Question], *, folder: Path | None = None, pause_sec: float = PAUSE_SEC
+    call: Caller,
+    questions: Iterable[Question],
+    *,
+    folder: Path | None = None,
+    first: int = 1,
+    pause_sec: float = PAUSE_SEC,
 ) -> AsyncGenerator[TurnReport]:
-    """Ask each question and report its turn; what was answered is saved in ``folder``."""
-    for number, question in enumerate(questions, 1):
+    """Ask each question and report its turn; what was answered is saved in ``folder``, numbered from ``first`` on."""
+    for number, question in enumerate(questions, first):
         if number > 1:
             await asyncio.sleep(pause_sec)
         await call.say(question.samples)

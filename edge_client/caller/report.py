@@ -35,6 +35,7 @@ class TurnReport:
     longest_pause_ms: float = 0.0
     starved_ms: float = 0.0
     end_reason: str | None = None
+    turn_id: str | None = None
     placement: Mapping[str, Any] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ def report_turn(question: str, reply: Reply, *, recording: str | None = None) ->
         longest_pause_ms=latency.longest_pause_sec * 1000,
         starved_ms=latency.starved_sec * 1000,
         end_reason=numbers.end_reason,
+        turn_id=numbers.turn_id,
         placement=numbers.placement,
         timings_ms=numbers.timings_ms,
         errors=reply.errors,

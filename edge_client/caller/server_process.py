@@ -13,6 +13,7 @@ from pathlib import Path
 from routing.errors import BackendUnavailable
 
 STOP_TIMEOUT_SEC = 10.0
+LINGER_SEC = 1.0  # what it started may hold its output open when it has ended
 KEPT_LINES = 20  # of what it prints, to explain why it ended
 
 
@@ -32,25 +33,29 @@ async def server_process(
     ready: re.Pattern[str],
     environment: Mapping[str, str],
     start_timeout_sec: float,
+    stop_timeout_sec: float = STOP_TIMEOUT_SEC,
+    folder: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> AsyncIterator[ServerProcess]:
     """Start a server, wait until it prints where it takes calls, and stop it on leaving.
 
-    The first group of ``ready`` is the address; ``progress`` hears the lines before it. ``name`` is for errors.
+    The first group of ``ready`` is the address; ``progress`` hears the lines before it. ``name`` is for errors. It runs
+    in ``folder``, or where we do.
 
     Raises:
         BackendUnavailable: it did not start; the message is what it said.
     """
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=dict(environment)
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=dict(environment), cwd=folder
     )
     output = _Output(process, name, ready, progress)
     reading = asyncio.create_task(output.read())
     try:
         yield ServerProcess(await output.address(start_timeout_sec), process)
     finally:
-        await _stop(process)
-        await reading
+        await _stop(process, stop_timeout_sec)
+        await asyncio.wait([reading], timeout=LINGER_SEC)
+        reading.cancel()
 
 
 class _Output:
@@ -97,12 +102,12 @@ class _Output:
         return address
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process, timeout_sec: float) -> None:
     if process.returncode is not None:
         return
     process.terminate()
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_SEC):
+        async with asyncio.timeout(timeout_sec):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -16,6 +16,7 @@ class ServerNumbers:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
     end_reason: str | None = None
+    turn_id: str | None = None
 
     @property
     def endpoint_wait_ms(self) -> float | None:
@@ -140,6 +141,7 @@ def numbers_of(done: Mapping[str, Any]) -> ServerNumbers:
                 timings_ms=_milliseconds(turn.get("timings_ms")),
                 placement=_fields(turn.get("placement")),
                 end_reason=str(turn["end_reason"]) if turn.get("end_reason") else None,
+                turn_id=str(turn["turn_id"]) if turn.get("turn_id") else None,
             )
     return ServerNumbers()
 
