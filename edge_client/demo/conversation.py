@@ -23,7 +23,8 @@ from edge_client.terminal import telling
 
 INTERRUPTED_AFTER_SEC = 0.6
 SLOWED_SEC = 0.4
-SEEN_WITHIN_SEC = 30.0  # after it is ready, until the edge has noticed
+QUICK_MS = 100.0  # of round trip, which is next to nothing on one machine
+SEEN_WITHIN_SEC = 20.0
 SEEN_EVERY_SEC = 0.1
 
 type Act = Literal["opening", "chosen", "private", "slowed", "killed", "bereft", "barge-in"]
@@ -52,17 +53,16 @@ class CloudInPlay:
             BackendUnavailable: it did not start.
         """
         self._relay.target = (await self._coming).address
-        async with asyncio.timeout(SEEN_WITHIN_SEC), httpx.AsyncClient(base_url=edge_url, trust_env=False) as client:
-            while True:
-                if _is_seen((await client.get("/v1/statistics")).json()):
-                    return
-                await asyncio.sleep(SEEN_EVERY_SEC)
+        await _seen_quick(edge_url)
 
     def slow(self) -> None:
+        """Let everything take its time on the way back."""
         self._relay.slow(back_sec=SLOWED_SEC)
 
-    def hurry(self) -> None:
+    async def hurry(self, edge_url: str) -> None:
+        """Be quick again; return when the edge knows."""
         self._relay.slow()
+        await _seen_quick(edge_url)
 
     @property
     def _cloud(self) -> Cloud:
@@ -73,10 +73,19 @@ class CloudInPlay:
         return await self._cloud.replicas()
 
 
-def _is_seen(statistics: dict[str, object]) -> bool:
+async def _seen_quick(edge_url: str) -> None:
+    """Return when the edge has seen a quick cloud, or after a while in which it has not."""
+    async with httpx.AsyncClient(base_url=edge_url, trust_env=False) as client:
+        for _ in range(int(SEEN_WITHIN_SEC / SEEN_EVERY_SEC)):
+            if _is_quick((await client.get("/v1/statistics")).json()):
+                return
+            await asyncio.sleep(SEEN_EVERY_SEC)
+
+
+def _is_quick(statistics: dict[str, object]) -> bool:
     match statistics:
         case {"routing": {"backends": {"cloud": {"why_not": None, "round_trip_ms": float(round_trip_ms)}}}}:
-            return round_trip_ms > 0
+            return 0 < round_trip_ms < QUICK_MS
     return False
 
 
@@ -141,7 +150,7 @@ async def converse(
             console.print("[bold]This must not leave the device.[/]")
         await conversation.ask_in_private(programme.private)
         if cloud:
-            await _trouble(conversation, cloud, programme, console)
+            await _trouble(conversation, cloud, programme, url, console)
         console.print("[bold]An answer is interrupted.[/]")
         await conversation.interrupt(programme.long, programme.interruption)
     return conversation.asked
@@ -154,11 +163,15 @@ async def _arrive(cloud: CloudInPlay, url: str, console: Console) -> None:
     console.print("[bold]The cloud is there. Each turn goes where its answer is worth most.[/]")
 
 
-async def _trouble(conversation: Conversation, cloud: CloudInPlay, programme: Programme, console: Console) -> None:
+async def _trouble(
+    conversation: Conversation, cloud: CloudInPlay, programme: Programme, url: str, console: Console
+) -> None:
     console.print(f"[bold]The way back from the cloud now takes {SLOWED_SEC * 1000:.0f} ms.[/]")
     cloud.slow()
     await conversation.ask("slowed", programme.slowed)
-    cloud.hurry()
+    with telling(console) as tell:
+        tell("waiting until the cloud is known to be quick again")
+        await cloud.hurry(url)
     console.print("[bold]The cloud is quick again. Its replicas are killed while they answer.[/]")
     await conversation.ask_and_kill(programme.doomed, await cloud.replicas())
     await conversation.ask("bereft", programme.bereft)

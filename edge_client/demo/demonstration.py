@@ -88,7 +88,8 @@ async def _hybrid(command: Command | None, records: Path, console: Console) -> A
     async with open_relay() as (relay, address), cloud_starting(progress, command=command) as coming:
         settings = {
             "ANTIPHON_CLOUD__URL": f"ws://{address}",
-            "ANTIPHON_CLOUD__LONGEST_BACK_OFF_SEC": "2",  # it comes while the edge runs, and shall be noticed
+            "ANTIPHON_CLOUD__HEARTBEAT_SEC": "0.5",  # what changes here changes within seconds
+            "ANTIPHON_CLOUD__LONGEST_BACK_OFF_SEC": "2",
             "ANTIPHON_RECORDS": str(records),
         }
         yield Hybrid(settings, CloudInPlay(coming, relay))
