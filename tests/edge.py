@@ -53,13 +53,16 @@ async def running_edge(
 
 @asynccontextmanager
 async def scripted_edge(
-    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, **settings: Any
+    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, routed: bool = True, **settings: Any
 ) -> AsyncIterator[Edge]:
-    """An edge that is real but for its models."""
+    """An edge that is real but for its models; a backend that places its turns by itself needs not be ``routed``."""
     with closing(ModelThread("loudness")) as thread:
         hearing = Hearing(LoudnessDetector, thread, judge or ScriptedJudge())
+        answering = backend or ScriptedBackend()
         yield Edge(
-            settings=EdgeSettings(**settings), hearing=hearing, backend=Router.over(backend or ScriptedBackend())
+            settings=EdgeSettings(**settings),
+            hearing=hearing,
+            backend=Router.over(answering) if routed else answering,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import pytest
 from blockbuster import BlockBuster
 from playwright.async_api import Page, expect
 
+from routing.turns import Placement, ReplyEnd, ReplyEvent, Samples, Turn
 from tests.browser import DESKTOP, WAIT_MS, Visit, answered_calls, plain, recorded, visit
 from tests.edge import EdgeProcess, running_edge, scripted_edge, served
 from tests.scripted import ScriptedBackend, say
@@ -103,6 +105,39 @@ async def test_an_interrupted_reply_is_shown_as_cut(tmp_path: Path) -> None:
     assert plain(unheard)
     assert plain(heard + unheard) == plain(story)
     assert plain(last) == ["all", "right"]
+    assert seen.complaints == []
+
+
+@pytest.mark.parametrize("size", [SMALL_PHONE, DESKTOP], ids=["phone", "desktop"])
+async def test_who_answered_is_shown_with_what_was_predicted(tmp_path: Path, size: tuple[int, int]) -> None:
+    microphone = await recorded(tmp_path, ("Tell me something.", 8.0))
+    predicted = {"cloud": 0.12, "device": 0.9}
+    here = Placement("device", "cloud fell silent after 500 ms")
+
+    async def far(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Placement("cloud", "worth waiting: cloud is better, 93% likely within 562 ms", predicted)
+        async for event in say("It began far away and ended here.", seconds=1.0)(turn, audio):
+            if isinstance(event, ReplyEnd):
+                yield here
+            yield event
+
+    async with (
+        scripted_edge(ScriptedBackend(far), routed=False) as edge,
+        served(edge) as running,
+        visit(running.url, microphone, size=size) as seen,
+    ):
+        await seen.call()
+        await seen.captions("far", 1)
+        await show_latency(seen)
+        rows = seen.page.get_by_role("table").get_by_role("row")
+        for name in ("Predicted: cloud", "Predicted: device"):
+            await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
+        caption = seen.page.get_by_role("table").locator("caption")
+        await expect(caption).to_contain_text("answered by cloud, then device · cloud fell silent after 500 ms")
+        await expect(seen.page.locator(".caption.far .note")).to_contain_text("predicted")
+        await expect(seen.page.locator("#chooser").get_by_role("button")).to_contain_text("device")
+        assert await seen.fits()
+        await seen.keep(f"placement-{size[0]}")
     assert seen.complaints == []
 
 

@@ -114,7 +114,7 @@ function noteOf(/** @type {import("./captions.js").Caption} */ { responseId }) {
   if (!turn || !isMeasured(turn)) return "";
   const { placement, v2vMs } = turn;
   const answeredAfter = v2vMs === null ? "" : `answered after ${milliseconds(v2vMs)} ms`;
-  const expected = v2vMs === null || expectedMs(placement) === null ? "" : `${milliseconds(expectedMs(placement))} predicted`;
+  const expected = v2vMs === null || expectedMs(placement) === null ? "" : `${milliseconds(expectedMs(placement))} ms predicted`;
   return [placement && speakers(placement), answeredAfter, expected].filter(Boolean).join(" · ");
 }
 
