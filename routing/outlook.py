@@ -33,7 +33,7 @@ PRIOR = Distribution((0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.0, 2.0))
 """Of a backend nothing is known of, round trip and queue not counted: usual for speech models that stream."""
 
 HALF_LIFE_SEC = 180.0  # of what is learned from turns: a caller says something every ten seconds or so
-PRIOR_TURNS = 2.0  # the prior counts as much as so many turns
+PRIOR_TURNS = 1.0  # the prior counts as much as so many turns; with more of them, too much is kept of what is promised
 FAILURE_HALF_LIFE_SEC = 60.0
 PRIOR_FAILURE = 0.01
 JITTER_HALF_LIFE_SEC = 5.0
