@@ -26,7 +26,7 @@ READY = "Antiphon's cloud is ready at"
 START_TIMEOUT_SEC = 180.0  # Ray has many processes to start, and a small machine takes its time
 STOP_TIMEOUT_SEC = 40.0  # and to end
 ASK_SEC = 5.0
-NICENESS = 10  # 0 takes most, 19 least
+NICENESS = 5  # 0 takes most, 19 least
 ROOT = Path(__file__).parents[2]  # where the Serve applications are, and `configs`
 
 _ADDRESS = re.compile(rf"{READY} (\S+)")

@@ -17,6 +17,7 @@ from edge_client.upstream.settings import UpstreamSettings
 from routing.contender import Contender
 from routing.outlook import Outlook
 from routing.policy import Traits
+from routing.question import understand
 from routing.record import PlacementRecord, recording
 from routing.router import Router
 from routing.turns import Backend
@@ -83,7 +84,13 @@ async def open_switchboard(settings: EdgeSettings, device: Backend) -> AsyncIter
             placements.add(record)
             write(record)
 
-        router = Router(contenders, settings=settings.routing, device_state=lambda: watch.state, on_placed=note)
+        router = Router(
+            contenders,
+            settings=settings.routing,
+            device_state=lambda: watch.state,
+            understand=understand,
+            on_placed=note,
+        )
         yield Switchboard(router, lambda: placements.statistics(now()))
 
 
