@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from hibari import Hibari
 from playwright.async_api import Browser, Locator, Page, Response, async_playwright, expect
 
 from edge_client.audio import resample, write_wav
-from routing.turns import REPLY_SAMPLE_RATE, Samples
+from routing.turns import REPLY_SAMPLE_RATE
+from tests.spoken import silence, spoken
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -146,15 +146,11 @@ async def recorded(folder: Path, *lines: tuple[str, float]) -> Path:
 
 
 def record(path: Path, lines: Iterable[tuple[str, float]]) -> None:
-    speak = Hibari()
+    path.parent.mkdir(exist_ok=True)
     parts = [silence(CONNECTING_SEC)]
     for text, pause_sec in lines:
-        parts += [np.asarray(speak(text, seed=7), np.float32), silence(pause_sec)]
+        parts += [spoken(text), silence(pause_sec)]
     write_wav(path, resample(np.concatenate(parts), REPLY_SAMPLE_RATE, MICROPHONE_RATE), MICROPHONE_RATE)
-
-
-def silence(duration_sec: float) -> Samples:
-    return np.zeros(round(duration_sec * REPLY_SAMPLE_RATE), np.float32)
 
 
 def plain(text: str) -> list[str]:

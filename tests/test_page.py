@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("may_block"), pytest.
 PHONE = (390, 844)
 SMALL_PHONE = (360, 640)
 
+QUESTIONS = ("What time is it?", "What is seven times eight?")
 ANSWERING_SEC = 9.0  # time for an answer to be found and heard out
 
 CONTROL_ROLES = {"button", "textbox", "combobox", "checkbox", "meter", "log", "status", "main", "region"}
@@ -40,11 +41,16 @@ def may_block(blockbuster: BlockBuster) -> None:
 
 @pytest.mark.models
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")], ids=["phone", "desktop"])
-async def test_two_spoken_turns(edge_process: EdgeProcess, tmp_path: Path, size: tuple[int, int], scheme: str) -> None:
-    questions = ("What time is it?", "What is seven times eight?")
-    microphone = await recorded(tmp_path, *((text, ANSWERING_SEC) for text in questions))
-    async with visit(edge_process.url, microphone, size=size, color_scheme=scheme) as seen:
+async def test_two_spoken_turns(edge_process: EdgeProcess, tmp_path: Path) -> None:
+    """On a phone and on a desktop, side by side."""
+    microphone = await recorded(tmp_path, *((text, ANSWERING_SEC) for text in QUESTIONS))
+    async with asyncio.TaskGroup() as stories:
+        for size, scheme in ((PHONE, "dark"), (DESKTOP, "light")):
+            stories.create_task(speak_twice(edge_process.url, microphone, size, scheme))
+
+
+async def speak_twice(url: str, microphone: Path, size: tuple[int, int], scheme: str) -> None:
+    async with visit(url, microphone, size=size, color_scheme=scheme) as seen:
         await seen.keep(f"{scheme}-idle")
         await seen.call()
         await seen.hears_reply()
@@ -55,7 +61,7 @@ async def test_two_spoken_turns(edge_process: EdgeProcess, tmp_path: Path, size:
         await seen.keep(f"{scheme}-turns")
         await seen.button("Hang up").click()
         await expect(seen.page.get_by_role("status")).to_have_text("Not connected")
-    assert [plain(text) for text in heard] == [plain(text) for text in questions]
+    assert [plain(text) for text in heard] == [plain(text) for text in QUESTIONS]
     assert all(plain(text) for text in answers)
     assert seen.complaints == []
 

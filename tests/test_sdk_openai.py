@@ -49,14 +49,21 @@ SESSION: Any = {
 }
 
 
-@pytest.mark.parametrize("conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
-async def test_spoken_conversation(client: AsyncOpenAI, conversation: Conversation) -> None:
-    conversation.check(await hold(conversation, client))
+async def test_spoken_conversations_side_by_side(client: AsyncOpenAI) -> None:
+    async with asyncio.TaskGroup() as stories:
+        for conversation in CONVERSATIONS.values():
+            stories.create_task(converse(conversation, client))
+        stories.create_task(abandon_work())
 
 
-async def test_barge_in_on_an_answer_still_being_made() -> None:
+async def abandon_work() -> None:
+    """A barge-in on an answer that is still being made."""
     async with running_edge(ScriptedBackend(answer_slowly)) as edge, await connected(edge.url) as client:
-        ABANDONED_WORK.check(await hold(ABANDONED_WORK, client))
+        await converse(ABANDONED_WORK, client)
+
+
+async def converse(conversation: Conversation, client: AsyncOpenAI) -> None:
+    conversation.check(await hold(conversation, client))
 
 
 async def hold(conversation: Conversation, client: AsyncOpenAI) -> Diary:

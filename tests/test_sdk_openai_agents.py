@@ -50,29 +50,37 @@ AGENT: RealtimeAgent[Any] = RealtimeAgent(
 )
 
 
-async def test_two_turns(edge_process: EdgeProcess) -> None:
-    story = await hold(TWO_TURNS, edge_process.url)
+async def test_spoken_conversations_side_by_side(edge_process: EdgeProcess) -> None:
+    async with asyncio.TaskGroup() as stories:
+        for story in (take_two_turns, call_a_tool, barge_in):
+            stories.create_task(story(edge_process.url))
+        stories.create_task(abandon_work())
+
+
+async def take_two_turns(edge_url: str) -> None:
+    story = await hold(TWO_TURNS, edge_url)
     assert story.said_by("user") == [plain(text) for text in story.diary.heard()]
     assert story.said_by("assistant") == [plain(text) for text in story.diary.answers()]
     assert story.kinds.count("agent_start") == story.kinds.count("agent_end") == 2
     assert story.kinds.count("audio_end") == 2
 
 
-async def test_tool_call(edge_process: EdgeProcess) -> None:
-    story = await hold(TOOL_CALL, edge_process.url)
+async def call_a_tool(edge_url: str) -> None:
+    story = await hold(TOOL_CALL, edge_url)
     assert [kind for kind in story.kinds if kind.startswith("tool")] == ["tool_start", "tool_end"]
     (call,) = [item for item in story.history if item.type == "function_call"]
     assert (call.name, call.status, call.output) == ("get_weather", "completed", WEATHER_REPORT)
 
 
-async def test_barge_in(edge_process: EdgeProcess) -> None:
-    story = await hold(BARGE_IN, edge_process.url)
+async def barge_in(edge_url: str) -> None:
+    story = await hold(BARGE_IN, edge_url)
     interrupted = story.kinds.index("audio_interrupted")
     assert "audio" in story.kinds[:interrupted]
     assert "audio" in story.kinds[interrupted:]
 
 
-async def test_barge_in_on_an_answer_still_being_made() -> None:
+async def abandon_work() -> None:
+    """A barge-in on an answer that is still being made."""
     async with running_edge(ScriptedBackend(answer_slowly)) as edge:
         story = await hold(ABANDONED_WORK, edge.url)
     assert story.kinds.count("agent_start") == story.kinds.count("agent_end") == 2
