@@ -71,6 +71,7 @@ class Attempt:
         self._script: str | None = None  # what those who run are to say, where they go on for somebody
         self._speaker: Track | None = None
         self._before: Track | None = None  # who spoke before
+        self._spent: set[str] = set()  # who had their chance to go on, so that two who fail do not take turns for ever
         self._stand_in: Track | None = None  # asked because the speaker has fallen silent
         self._was_prepared = False  # once in a reply is enough
         self._telling = Telling(turn)
@@ -297,7 +298,8 @@ class Attempt:
 
     def _sequel(self, speaker: Track) -> Sequel:
         """Who could go on: with the words that are known and were not heard, or else with an answer of their own."""
-        others = [seat for seat in self._seats.values() if seat.name != speaker.name and not seat.fault]
+        spent = self._spent | {speaker.name}
+        others = [seat for seat in self._seats.values() if seat.name not in spent and not seat.fault]
         rest = self._telling.unspoken()
         if rest and (readers := [seat.name for seat in others if seat.contender.traits.scripts]):
             return Sequel(readers, rest)
@@ -313,6 +315,7 @@ class Attempt:
             return ReplyEnd()
         self._fault = speaker.fault
         self._before, self._speaker = speaker, None
+        self._spent.add(speaker.name)
         self._script = script
         self._telling.go_on(script)
         self._running = {self._stand_in.name: self._stand_in} if self._stand_in else {}

@@ -86,6 +86,10 @@ class Timed:
             assert not exchange.is_replying, "the reply is closed before its exchange"
             exchange.is_closed = True
 
+    def __repr__(self) -> str:
+        steps = ", ".join(map(_shown, self.steps))
+        return f"Timed({self.name!r}, {steps}, opening={self.opening!r}, script={list(map(_shown, self.script))})"
+
     def _steps(self, turn: Turn) -> Sequence[Step]:
         if turn.script is None:
             return self.steps
@@ -134,9 +138,11 @@ class TimedExchange:
                     finished = isinstance(event, ReplyEnd)
                     yield event
         finally:
-            await asyncio.sleep(0)  # nobody lets go without a moment's work
-            self.is_replying = False
-            self.rolled_back += not finished
+            try:
+                await asyncio.sleep(0)  # nobody lets go without a moment's work
+            finally:
+                self.is_replying = False
+                self.rolled_back += not finished
 
     def commit(self) -> None:
         assert not self.is_closed
@@ -157,6 +163,18 @@ async def _taken(step: Step) -> ReplyEvent | None:
             raise AssertionError
         case _:
             return step
+
+
+def _shown(step: Step) -> str:
+    match step:
+        case AudioChunk():
+            return f"sound({step.duration_sec:g})"
+        case Never():
+            return "NEVER"
+        case ReplyEnd():
+            return "END"
+        case _:
+            return repr(step)
 
 
 # -- the choice ------------------------------------------------------------------------------------------------------
