@@ -14,13 +14,13 @@ import os
 import sys
 from typing import Any
 
-from deployments.transport import environment
+from deployments.transport import end_proxy, environment
 
 MEMORY_BYTES = 100_000_000  # of each raylet's object store, which nothing here uses
 
 
 def main(port: int) -> None:
-    os.environ |= environment("direct", port)
+    os.environ |= environment("haproxy", port)  # several ingresses may come and go behind one address
     import ray
     from ray.cluster_utils import Cluster
 
@@ -28,21 +28,22 @@ def main(port: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args=node | {"resources": {"door": 8}})
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        obey(Commander(cluster))
+        obey(Commander(cluster, port))
     finally:
         ray.shutdown()
         cluster.shutdown()
+        end_proxy(port)
 
 
 class Commander:
     """Carries the commands out."""
 
-    def __init__(self, cluster: Any) -> None:
+    def __init__(self, cluster: Any, port: int) -> None:
         from ray import serve
 
         self._cluster = cluster
         self._nodes: list[Any] = []
-        serve.start(proxy_location="Disabled", http_options={"host": "127.0.0.1"})
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
 
     def add_node(self) -> None:
         """A raylet more."""
@@ -82,6 +83,7 @@ def obey(commander: Commander) -> None:
 
 
 def answer(told: dict[str, Any]) -> None:
+    assert sys.__stdout__ is not None
     sys.__stdout__.write(json.dumps(told) + "\n")
     sys.__stdout__.flush()
 
