@@ -1,7 +1,8 @@
 """How long the conversation stood still, and how long it was allowed to: by the caller's ears and the edge's records.
 
 A reply may be held back for a better one until its deadline, and where the device itself was not ready by then, until
-it was. Within a reply nobody may be silent for longer than it takes to call the stream stalled, and another to go on.
+it was. Where another one had to go on within a reply, it may take as long as a stream may be silent before it counts as
+stalled, and the breath between two sentences.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from routing.record import PlacementRecord, from_json_line
 
 GRACE_MS = 50.0  # to hand a turn from one to the other
 STALL_MS = 500.0  # the edge's `routing.stall_patience_sec`
+BREATH_MS = 500.0  # what the voice leaves between two sentences, whoever speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ def pauses(
         record = records.get(turn.turn_id or "")
         if record and turn.ttfa_ms is not None:
             yield Pause(number, "before the reply", turn.ttfa_ms, deadline_ms(record))
-        if turn.answered:
-            yield Pause(number, "within the reply", turn.longest_pause_ms, STALL_MS)
+        if turn.placed and len(turn.placed.backends) > 1:
+            yield Pause(number, "where another went on", turn.longest_pause_ms, STALL_MS + BREATH_MS)
 
 
 def deadline_ms(record: PlacementRecord) -> float:
