@@ -4,7 +4,7 @@ A response is taken apart into what is known the moment it is asked for and what
 
     response  =  round trip + queue wait   as of now, from heartbeats
               +  a + b · speech_sec        regression: a longer question may take longer to answer
-              +  z · spread                quantiles of z; the spread is relative to a + b · speech_sec, plus the jitter
+              +  z · spread                quantiles of z; the spread is relative to a + b · speech_sec, plus jitter
 
 The last outcomes are kept, older ones count less, and to these both are fitted. What is uncertain is all in ``z``:
 whatever else is estimated badly, z makes up for it, and so the quantiles cover what they promise
@@ -57,6 +57,11 @@ class NetworkState:
     rtt_sec: float = 0.0
     jitter_sec: float = 0.0
     queue_wait_sec: float = 0.0
+    queue_unrest_sec: float = 0.0  # by how much the queue changes from one report to the next
+
+    @property
+    def unrest_sec(self) -> float:
+        return self.jitter_sec + self.queue_unrest_sec
 
     @property
     def wait_sec(self) -> float:
@@ -70,6 +75,7 @@ class Network:
         self._recent: deque[float] = deque(maxlen=3)
         self._past: deque[tuple[float, NetworkState]] = deque(maxlen=64)
         self._jitter = DecayedMean(JITTER_HALF_LIFE_SEC)
+        self._queue_unrest = DecayedMean(JITTER_HALF_LIFE_SEC)
         self._load = Load(slots=1, in_use=0)
         self._load_at = 0.0
         self._sent_at: float | None = None
@@ -86,6 +92,7 @@ class Network:
         self._past.append((now, self.at(now)))
 
     def note_load(self, load: Load, now: float) -> None:
+        self._queue_unrest.add(abs(load.queue_wait_sec - self._load.queue_wait_sec), now)
         self._load, self._load_at = load, now
         self._past.append((now, self.at(now)))
 
@@ -93,7 +100,12 @@ class Network:
         """As of now. A heartbeat that is under way for longer than usual has had a long round trip already."""
         overdue = now - self._sent_at if self._sent_at is not None else 0.0
         kept = faded(now - self._load_at, LOAD_HALF_LIFE_SEC)
-        return NetworkState(max(self._rtt_sec, overdue), self._jitter.value, self._load.queue_wait_sec * kept)
+        return NetworkState(
+            rtt_sec=max(self._rtt_sec, overdue),
+            jitter_sec=self._jitter.value,
+            queue_wait_sec=self._load.queue_wait_sec * kept,
+            queue_unrest_sec=self._queue_unrest.value,
+        )
 
     def before(self, moment: float) -> NetworkState:
         """As it was known at a moment that has passed."""
@@ -114,7 +126,7 @@ class Outcome(NamedTuple):
     at: float
     speech_sec: float
     seconds: float  # round trip and queue taken off
-    jitter_sec: float
+    unrest_sec: float
     is_bound: bool
 
 
@@ -135,9 +147,9 @@ class Fit:
         """Seconds, never negative."""
         return max(self.at_mean_sec + self.slope * (speech_sec - self.mean_speech_sec), 0.0)
 
-    def spread(self, speech_sec: float, jitter_sec: float) -> float:
-        """Seconds that it is off: in proportion to what is expected, and as much more as the network is uneven."""
-        return self.relative * self.expected(speech_sec) + jitter_sec + _LEAST_SPREAD_SEC
+    def spread(self, speech_sec: float, unrest_sec: float) -> float:
+        """Seconds that it is off: in proportion to what is expected, and more as network and queue are uneven."""
+        return self.relative * self.expected(speech_sec) + unrest_sec + _LEAST_SPREAD_SEC
 
 
 class Service:
@@ -184,7 +196,7 @@ def _likely(outcome: Outcome, before: Fit | None) -> float:
     if before is None:
         return outcome.seconds
     expected = before.expected(outcome.speech_sec)
-    reach = _CLIP * before.spread(outcome.speech_sec, outcome.jitter_sec)
+    reach = _CLIP * before.spread(outcome.speech_sec, outcome.unrest_sec)
     least = expected if outcome.is_bound else expected - reach
     return min(max(outcome.seconds, least), expected + reach)
 
@@ -193,7 +205,7 @@ def _off(line: Fit, outcomes: Iterable[Outcome], weights: Iterable[float]) -> tu
     return quantiles(
         [
             Sighting(
-                (o.seconds - line.expected(o.speech_sec)) / line.spread(o.speech_sec, o.jitter_sec), o.is_bound, weight
+                (o.seconds - line.expected(o.speech_sec)) / line.spread(o.speech_sec, o.unrest_sec), o.is_bound, weight
             )
             for o, weight in zip(outcomes, weights, strict=True)
         ],
@@ -327,7 +339,7 @@ class Outlook:
         turns = self._service.evidence(now)
         share = turns / (turns + PRIOR_TURNS)
         rest = 1.0 - share
-        spread = share * fit.spread(speech_sec, network.jitter_sec)
+        spread = share * fit.spread(speech_sec, network.unrest_sec)
         centre = share * fit.expected(speech_sec) + network.wait_sec
         pairs = zip(fit.off, self._prior.values, strict=True)
         return Distribution(tuple([max(centre + spread * off + rest * prior, 0.0) for off, prior in pairs]))
@@ -335,7 +347,7 @@ class Outlook:
     def _learn(self, speech_sec: float, seconds: float, now: float, *, evidence: float, is_bound: bool) -> None:
         network = self._network.before(now - seconds)
         took = seconds - network.wait_sec
-        self._service.learn(Outcome(now, speech_sec, took, network.jitter_sec, is_bound), evidence)
+        self._service.learn(Outcome(now, speech_sec, took, network.unrest_sec, is_bound), evidence)
 
     def _failure(self, now: float) -> float:
         """Failed turns among all, and of a stream that is too slow for a voice what it is too slow by."""
