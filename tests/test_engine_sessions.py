@@ -806,7 +806,7 @@ def test_a_slot_holds_what_a_model_would_read_anew() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_slot_holds_what_a_model_would_read_anew_in_many_courses() -> None:
-    run_state_machine_as_test(Conversations, settings=courses(500, 50))
+    run_state_machine_as_test(Conversations, settings=courses(200, 50))
 
 
 # -- against the package that the models were released with ----------------------------------------------------------
