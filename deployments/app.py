@@ -1,7 +1,8 @@
 """The application that Ray Serve runs: ``serve run configs/serve.local.yaml``."""
 
-# Ray reads the annotation of `app` as it stands, so annotations are not put off here.
+from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
@@ -9,22 +10,25 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 
 from deployments.ingress import Ingress
-from deployments.models import find_model
 from deployments.replica import Replica
 from deployments.serve_autoscaling import autoscaling_config
-from deployments.settings import AppSettings
+from deployments.settings import AppSettings, checked
 
 ROUTER = "deployments.session_router:SessionRouter"
 UNBOUNDED = 1_000_000  # Serve counts calls and would make them wait; places are given by the replica, which says no
 
 
-def app(args: AppSettings) -> Application:
-    """Replicas of one model behind an ingress.
+def app(args: Mapping[str, Any]) -> Application:
+    """Replicas of one model behind an ingress. ``args`` are those of `AppSettings`.
 
     Raises:
-        SettingsError: the model is not known.
+        SettingsError: one of them or of the model's own is unknown or wrong, or there is no such model.
     """
-    find_model(args.model)  # a wrong name is told here, and not by replicas that start again and again
+    return application(checked(args))
+
+
+def application(args: AppSettings) -> Application:
+    """The same, of settings that were checked."""
     replicas = serve.deployment(
         Replica,
         name="replica",

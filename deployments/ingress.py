@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 
 from ray.serve.handle import DeploymentHandle
@@ -14,18 +14,22 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deployments.caller_socket import CallerSocket
+from deployments.first_ended import first_ended
 from deployments.load_watch import LoadWatch
-from deployments.seats import ServeSeats
+from deployments.places import ServePlaces
 from deployments.served_turn import WHOLE_TURN, refusal
 from deployments.settings import IngressSettings
 from deployments.turn_ledger import TurnLedger
 from deployments.turn_relay import TurnRelay
-from routing.wire import Commit, Open, Ping, Pong, WireError, encode
+from routing.errors import BackendUnavailable
+from routing.wire import Commit, Open, WireError, encode
 
 logger = logging.getLogger(__name__)
 
 NORMAL, PROTOCOL_ERROR = 1000, 1002  # why a WebSocket is closed, by RFC 6455
 LONGEST_REPLY_SEC = 600.0
+LONGEST_PAUSE_SEC = 1200.0  # between two heartbeats; the edge lets its operator set 600 at most
+TURNS_PATH, HEARTBEAT_PATH = "/v1/turns", "/v1/heartbeat"
 
 
 class Ingress:
@@ -33,94 +37,90 @@ class Ingress:
 
     def __init__(self, replicas: DeploymentHandle, settings: IngressSettings) -> None:
         self._settings = settings
-        self._seats = ServeSeats(replicas, reserve_sec=settings.reserve_sec)
-        self._load = LoadWatch(self._seats.loads, every_sec=settings.load_every_sec)
+        self._places = ServePlaces(replicas, reserve_sec=settings.reserve_sec)
+        self._load = LoadWatch(self._places.loads, every_sec=settings.load_every_sec)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Called by Ray: what it serves."""
         return Starlette(
             routes=[
-                WebSocketRoute("/v1/turns", self.turns),
-                WebSocketRoute("/v1/heartbeat", self.heartbeat),
+                WebSocketRoute(TURNS_PATH, self.turns),
+                WebSocketRoute(HEARTBEAT_PATH, self.heartbeat),
                 Route("/v1/replicas", self.replicas),
+                WebSocketRoute("/{path:path}", self.nowhere),
             ]
         )
 
     async def turns(self, socket: WebSocket) -> None:
         """One turn: see `routing.wire`. Closing the connection cancels it."""
-        if not await self._let_in(socket):
-            return
-        caller = CallerSocket(socket)
-        try:
-            await self._turn(caller)
-            await socket.close(NORMAL)
-        except WireError as error:
-            await _object(socket, error)
-        except WebSocketDisconnect:
-            logger.debug("a caller cancelled a turn")
-
-    async def _turn(self, caller: CallerSocket) -> None:
-        opening, _ = await caller.receive(within_sec=self._settings.open_sec)
-        assert isinstance(opening, Open), "the conduct of the turn lets nothing else through"
-        ledger = TurnLedger(opening)
-        relay = TurnRelay(ledger, self._seats, tries=self._settings.replicas_tried, send=caller.send)
-        listening = asyncio.create_task(self._listen(caller, relay))
-        telling = asyncio.create_task(relay.run())
-        try:
-            await asyncio.wait([listening, telling], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (listening, telling):
-                task.cancel()
-            await asyncio.wait([listening, telling])
-        for task in (telling, listening):
-            if not task.cancelled():
-                task.result()
-
-    async def _listen(self, caller: CallerSocket, relay: TurnRelay) -> None:
-        """Until the caller hangs up or breaks the protocol."""
-        within_sec: float | None = self._settings.idle_sec
-        while True:
-            message, data = await caller.receive(within_sec=within_sec)
-            if isinstance(message, Ping):
-                continue
-            relay.say(message, data)
-            if isinstance(message, Commit):
-                within_sec = LONGEST_REPLY_SEC  # from now on the caller only listens
+        await self._receive(socket, self._turn)
 
     async def heartbeat(self, socket: WebSocket) -> None:
         """A `Pong` for each `Ping`, with how full the cloud is."""
-        if not await self._let_in(socket):
-            return
-        caller = CallerSocket(socket)
-        try:
-            while True:
-                ping = await caller.receive_any()
-                if not isinstance(ping, Ping):
-                    raise WireError(f"expected Ping, got {type(ping).__name__}")
-                await socket.send_bytes(encode(Pong(ping.number, await self._load.now())))
-        except WireError as error:
-            await _object(socket, error)
-        except WebSocketDisconnect:
-            logger.debug("a caller's heart beats no more")
+        await self._receive(socket, self._beat)
 
     async def replicas(self, request: Request) -> Response:  # noqa: ARG002
         """Who answers, for those who test and demonstrate. Only where everybody is let in anyway."""
         if self._settings.keys:
             return Response(status_code=404)
-        return JSONResponse(await self._seats.ask_all("about"))
+        try:
+            return JSONResponse(await self._places.ask_all("about"))
+        except BackendUnavailable:
+            return JSONResponse([])
 
-    async def _let_in(self, socket: WebSocket) -> bool:
-        """Accept the connection, unless a key is asked for that it does not bring."""
+    async def nowhere(self, socket: WebSocket) -> None:
+        """Whatever else somebody connects to."""
+        await _turn_away(socket, 404, f"expected {TURNS_PATH} or {HEARTBEAT_PATH}, got {socket.url.path}")
+
+    # -- a connection --------------------------------------------------------------------------------------------------
+
+    async def _receive(self, socket: WebSocket, serve: Callable[[CallerSocket], Awaitable[None]]) -> None:
+        """Serve one who may come in, and say what was wrong where something is."""
+        if not self._is_known(socket):
+            await _turn_away(socket, 401, "expected a bearer token that is known here")
+            return
+        try:
+            await socket.accept()
+            try:
+                await serve(CallerSocket(socket, self._load.now))
+                await socket.close(NORMAL)
+            except WireError as error:
+                await socket.send_bytes(encode(refusal(WHOLE_TURN, error)))
+                await socket.close(PROTOCOL_ERROR, error.code)
+        except WebSocketDisconnect:
+            logger.debug("a caller has hung up")
+
+    def _is_known(self, socket: WebSocket) -> bool:
         given = socket.headers.get("authorization", "").removeprefix("Bearer ").encode()
         keys = [key.encode() for key in self._settings.keys]
-        if keys and not any(compare_digest(given, key) for key in keys):
-            await socket.send_denial_response(Response("expected a bearer token that is known here", 401))
-            return False
-        await socket.accept()
-        return True
+        return not keys or any(compare_digest(given, key) for key in keys)
+
+    async def _turn(self, caller: CallerSocket) -> None:
+        opening, _ = await caller.receive(within_sec=self._settings.open_sec)
+        assert isinstance(opening, Open), "the conduct of the turn lets nothing else through"
+        relay = TurnRelay(
+            TurnLedger(opening),
+            self._places,
+            tries=self._settings.replicas_tried,
+            welcome_sec=self._settings.welcome_sec,
+            send=caller.send,
+        )
+        await first_ended(relay.run(), self._listen(caller, relay))
+
+    async def _listen(self, caller: CallerSocket, relay: TurnRelay) -> None:
+        """Until the caller hangs up or breaks the protocol."""
+        within_sec = self._settings.idle_sec
+        while True:
+            message, data = await caller.receive(within_sec=within_sec)
+            relay.say(message, data)
+            if isinstance(message, Commit):
+                within_sec = LONGEST_REPLY_SEC  # from now on the caller only listens
+
+    async def _beat(self, caller: CallerSocket) -> None:
+        while True:
+            await caller.answer_ping(within_sec=LONGEST_PAUSE_SEC)
 
 
-async def _object(socket: WebSocket, error: WireError) -> None:
-    """Say what was wrong, and hang up."""
-    await socket.send_bytes(encode(refusal(WHOLE_TURN, error)))
-    await socket.close(PROTOCOL_ERROR, error.code)
+async def _turn_away(socket: WebSocket, status: int, why: str) -> None:
+    """Refuse the connection before it is one."""
+    await socket.send_denial_response(Response(why, status, media_type="text/plain"))

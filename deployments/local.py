@@ -5,11 +5,16 @@ On a cluster Ray is there already, and ``serve run`` or KubeRay start the applic
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +23,15 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from deployments.transport import Transport, environment
+from deployments.offspring import Offspring
+from deployments.transport import Transport, environment, proxy_folder
 from routing.errors import AntiphonError, BackendUnavailable, SettingsError
 
 READY = "Antiphon's cloud is ready at"
 NAME = "antiphon"
 CONFIG = Path("configs/serve.local.yaml")
+TELL_EVERY_SEC = 10.0  # while a step of the start takes its time
+LEAVE_SEC = 6.0  # how long Ray may take to end its processes; then they are ended without it
 
 
 def main(
@@ -31,83 +39,205 @@ def main(
         Path, typer.Option("--config", "-c", help="A Serve configuration with one application.")
     ] = CONFIG,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65_000, help="Port to listen on.")] = 8000,
     transport: Annotated[
         Transport, typer.Option(help="direct: no proxy; haproxy: as on a cluster; ray: Ray's own defaults, to compare.")
     ] = "direct",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and the replicas log.")] = False,
 ) -> None:
     """Run the cloud tier here, with a Ray of its own, until Ctrl-C.
+
+    It takes the application from a Serve configuration: which model answers, what that model is told, how many turns a
+    replica keeps open. Host and port are those of the command line. Callers connect to the address that is printed at
+    the end; set it as the edge's cloud URL.
 
     Examples:
 
       python -m deployments.local
 
       python -m deployments.local --config configs/serve.lfm2-audio.yaml --port 8001
+
+      curl http://127.0.0.1:8000/v1/replicas      (who answers, and how many turns each has open)
     """
-    ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, _interrupt)
     try:
-        application = read_application(config)
-        with running(application, host=host, port=port, transport=transport):
-            typer.echo(f"{READY} ws://{host}:{port}")
-            sys.stdout.flush()
-            ended.wait()
+        args = read_args(config)
+        with running(args, host=host, port=port, transport=transport, verbose=verbose):
+            _tell(f"{READY} ws://{host}:{port}")
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return
     except AntiphonError as error:
         typer.echo(f"antiphon: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def read_application(config: Path) -> dict[str, Any]:
-    """The one application of a Serve configuration.
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def read_args(config: Path) -> dict[str, Any]:
+    """What the one application of a Serve configuration is told, checked.
 
     Raises:
-        SettingsError: the file cannot be read, or there is not one application in it.
+        SettingsError: the file cannot be read, there is not one application in it, or it is told what it does not know.
     """
+    from deployments.settings import checked
+
     try:
         content = yaml.safe_load(config.read_text("utf-8"))
         (application,) = content["applications"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        args = dict(application.get("args") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise SettingsError(f"{config}: expected a Serve configuration with one application: {error}") from None
-    found: dict[str, Any] = application
-    return found
+    try:
+        checked(args)
+    except SettingsError as error:
+        raise SettingsError(f"{config}: {error}") from None
+    return args
 
 
 @contextmanager
-def running(application: dict[str, Any], *, host: str, port: int, transport: Transport = "direct") -> Iterator[None]:
-    """Ray, Serve and the application, ready; all of it gone on leaving."""
-    os.environ |= environment(transport, port)
-    import ray  # reads the environment when it is imported
-    from ray import serve
+def running(
+    args: dict[str, Any], *, host: str, port: int, transport: Transport = "direct", verbose: bool = False
+) -> Iterator[None]:
+    """Ray, Serve and the application, ready; all of it gone on leaving.
 
-    from deployments.app import app
-    from deployments.settings import AppSettings
+    Raises:
+        SettingsError: nothing can listen there.
+        BackendUnavailable: it did not start; says why, and where the logs are.
+    """
+    _check_port(host, port)
+    folder = Path(tempfile.mkdtemp(prefix="antiphon-ray-"))
+    offspring = Offspring()
+    os.environ |= {**environment(transport, port), **offspring.mark}
+    if not verbose:
+        os.environ["RAY_SERVE_LOG_TO_STDERR"] = "0"
+    try:
+        with _logs_kept(folder):
+            _start_ray(folder, verbose=verbose)
+            _start_serve(transport, host, port, verbose=verbose)
+            _start_application(args)
+        yield
+    finally:
+        _leave(folder, offspring, port)
 
-    typer.echo("starting Ray")
-    with tempfile.TemporaryDirectory(prefix="antiphon-ray-") as folder:
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, _temp_dir=folder, log_to_driver=False)
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"expected a free port, {port} is in use: choose another one with --port") from None
+        raise SettingsError(f"expected an address to listen on, got {host}:{port}: {error.strerror}") from None
+
+
+# -- the start, step by step -------------------------------------------------------------------------------------------
+
+
+def _start_ray(folder: Path, *, verbose: bool) -> None:
+    with _step("starting Ray"):
+        import ray  # reads the environment when it is imported
+
+        ray.init(
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            _temp_dir=str(folder),
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+        )
+
+
+def _start_serve(transport: Transport, host: str, port: int, *, verbose: bool) -> None:
+    with _step("starting Serve"):
+        from ray import serve
+
+        if not verbose:
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        if transport == "direct":  # the port belongs to the ingress, and would else be kept for a proxy
+            serve.start(proxy_location="Disabled", http_options={"host": host})
+        else:
+            serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
+
+
+def _start_application(args: dict[str, Any]) -> None:
+    with _step("loading the model"):
+        from ray import serve
+
+        from deployments.app import app
+
         try:
-            typer.echo("starting Serve")
-            if transport == "direct":  # the port belongs to the ingress, and would else be kept for a proxy
-                serve.start(proxy_location="Disabled", http_options={"host": host})
-            else:
-                serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-            typer.echo("loading the model")
-            try:
-                serve.run(app(AppSettings(**application.get("args", {}))), name=NAME)
-            except RuntimeError as error:
-                raise BackendUnavailable(f"{error} {_why()}") from None
-            yield
-        finally:
-            ray.shutdown()
+            serve.run(app(args), name=NAME)
+        except RuntimeError:
+            raise BackendUnavailable(f"the cloud did not start: {_why()}") from None
 
 
 def _why() -> str:
-    """What became of the deployments."""
+    """What became of the deployments: the last line of each message, which is where a traceback says what was wrong."""
     from ray import serve
 
     deployments = serve.status().applications[NAME].deployments
-    return " ".join(f"{name}: {deployment.message}" for name, deployment in deployments.items() if deployment.message)
+    messages = {name: deployment.message.strip().splitlines() for name, deployment in deployments.items()}
+    return "; ".join(f"{name}: {lines[-1]}" for name, lines in messages.items() if lines)
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Say what is done, and now and then that it still is."""
+    _tell(what)
+    done = threading.Event()
+    threading.Thread(target=_tell_again, args=(what, done), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _tell_again(what: str, done: threading.Event) -> None:
+    began = time.monotonic()
+    while not done.wait(TELL_EVERY_SEC):
+        _tell(f"still {what}, for {time.monotonic() - began:.0f} s")
+
+
+def _tell(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _logs_kept(folder: Path) -> Iterator[None]:
+    """Where the start fails, the logs outlive Ray's folder."""
+    try:
+        yield
+    except Exception as error:
+        kept = Path(tempfile.mkdtemp(prefix="antiphon-cloud-logs-"))
+        shutil.copytree(folder / "session_latest" / "logs", kept, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        raise BackendUnavailable(f"{error} (Ray's logs are in {kept})") from error
+
+
+def _leave(folder: Path, offspring: Offspring, port: int) -> None:
+    """End all processes, however far they have come."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it is being done already
+    impatience = threading.Timer(LEAVE_SEC, offspring.kill)
+    impatience.daemon = True
+    impatience.start()
+    try:
+        _end_ray()
+    finally:
+        impatience.cancel()
+        offspring.kill()  # Ray leaves its proxy running
+        for left in (folder, proxy_folder(port)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_ray() -> None:
+    if ray := sys.modules.get("ray"):
+        ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A model's settings, as they are given to whoever opens it."""
+"""Settings as they are given to an application or to whoever opens a model, and what is said where they are wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -39,8 +39,10 @@ def _worded(kind: type[BaseModel], fault: ErrorDetails) -> str:
 def _names_in(kind: type[BaseModel], path: Sequence[str]) -> list[str]:
     """The settings of the part that ``path`` leads to."""
     for name in path:
-        part = kind.model_fields[name].annotation
-        assert isinstance(part, type)
-        assert issubclass(part, BaseModel)
-        kind = part
+        kind = next(part for part in _alternatives(kind.model_fields[name].annotation) if issubclass(part, BaseModel))
     return [*kind.model_fields]
+
+
+def _alternatives(annotation: Any) -> Sequence[type]:
+    """A part that may be left out is "the part or None"."""
+    return [part for part in get_args(annotation) or (annotation,) if isinstance(part, type)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
@@ -75,7 +75,7 @@ class ServedTurn:
                     exchange.feed(chunk)
                 case Ask(attempt):
                     await self._stop_answering()
-                    self._answering = asyncio.create_task(self._answer(exchange, attempt))
+                    self._answering = _begun(self._answer(exchange, attempt))
                 case RollBack():
                     await self._stop_answering()
                 case Commit():
@@ -110,6 +110,11 @@ class ServedTurn:
     def _send(self, message: Message) -> None:
         self._outbox.append(encode(message))
         self._news.set()
+
+
+def _begun(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """A task whose first step is done already: it answers what was fed before, and nothing of what comes with it."""
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
 
 
 def refusal(attempt: int, error: Exception) -> Refused:

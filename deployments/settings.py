@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.autoscaling import AutoscalingSettings
+from deployments.model_settings import settings_of
+from deployments.models import check_settings
 
 
 class Settings(BaseModel):
-    """Frozen, and a name that is not known is refused together with the one that may be meant."""
+    """Frozen, and without room for what is not known; `deployments.model_settings.settings_of` words what is wrong."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_the_nearest(cls, given: Any) -> Any:
-        if isinstance(given, Mapping):
-            for name in given:
-                if name not in cls.model_fields:
-                    raise ValueError(_unknown(str(name), list(cls.model_fields)))
-        return given
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    return f"there is no setting {name!r}: {meant}"
 
 
 class ReplicaSettings(Settings):
@@ -51,14 +37,11 @@ class IngressSettings(Settings):
     count: int = Field(default=1, ge=1)
     keys: tuple[str, ...] = Field(default=(), description="who may come in: bearer tokens; none lets everybody in")
     reserve_sec: float = Field(default=0.5, gt=0, description="how long a place at a replica may take to get")
+    welcome_sec: float = Field(default=2.0, gt=0, description="how long a replica may take to welcome a turn")
     open_sec: float = Field(default=5.0, gt=0, description="how long a connection may take to say what it wants")
     idle_sec: float = Field(default=30.0, gt=0, description="how long a speaking caller may send nothing")
     replicas_tried: int = Field(default=3, ge=1, description="for one turn, where one after the other fails")
     load_every_sec: float = Field(default=1.0, gt=0, description="between two looks at how full the replicas are")
-
-
-class ScalingSettings(Settings, AutoscalingSettings):
-    """When replicas come and go."""
 
 
 class AppSettings(Settings):
@@ -68,4 +51,15 @@ class AppSettings(Settings):
     model_settings: dict[str, Any] = Field(default_factory=dict, description="what that model can be told")
     replicas: ReplicaSettings = ReplicaSettings()
     ingress: IngressSettings = IngressSettings()
-    autoscaling: ScalingSettings | None = Field(default=None, description="none: the number stays")
+    autoscaling: AutoscalingSettings | None = Field(default=None, description="none: the number stays")
+
+
+def checked(args: Mapping[str, Any]) -> AppSettings:
+    """The settings of the application, and of its model too: wrong ones are told before any replica starts.
+
+    Raises:
+        SettingsError: one of them or of the model's own is unknown or wrong, or there is no such model.
+    """
+    settings = settings_of(AppSettings, args)
+    check_settings(settings.model, settings.model_settings)
+    return settings

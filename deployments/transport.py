@@ -5,7 +5,9 @@ Ray reads these variables when it is imported, so they must be there before any 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 FAST: Mapping[str, str] = {
@@ -27,7 +29,27 @@ type Transport = Literal["direct", "haproxy", "ray"]
 def environment(transport: Transport, port: int) -> Mapping[str, str]:
     """For one machine. "direct" is without any proxy, and "ray" is how Ray comes."""
     alone = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}  # nobody else's Ray
-    return alone | {"direct": _direct(port), "haproxy": dict(CLUSTER), "ray": {}}[transport]
+    return alone | {"direct": _direct(port), "haproxy": _behind_haproxy(port), "ray": {}}[transport]
+
+
+def proxy_folder(port: int) -> Path:
+    """Where the proxy behind that port keeps its files, which outlive it."""
+    return Path(tempfile.gettempdir()) / f"antiphon-haproxy-{port}"
+
+
+def _behind_haproxy(port: int) -> dict[str, str]:
+    """With ports and files of its own, so that several may stand side by side."""
+    folder = proxy_folder(port)
+    return {
+        **CLUSTER,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(port + 1),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(port + 2),
+    }
 
 
 def _direct(port: int) -> dict[str, str]:

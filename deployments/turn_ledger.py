@@ -7,12 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from routing.errors import BackendError
-from routing.turns import AudioChunk, Heard, TextDelta
-from routing.wire import Ask, Commit, Message, Open, RollBack, Speech, Told, decode, encode
+from routing.turns import AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta
+from routing.wire import Ask, Commit, Message, Open, RollBack, Speech, Told, encode
+
+PARTIAL = 0  # the attempt of words that are still being understood
 
 
 class TurnLedger:
-    """Kept by the ingress. A reply is the same wherever it is made, so what was told is left out the second time."""
+    """Kept by the ingress. A reply is the same wherever it is made, so what was told is left out the second time.
+
+    Holds all that the caller said, which the wire bounds (4 MB of speech at most), but of the sound that was told only
+    how much it was.
+    """
 
     def __init__(self, opening: Open) -> None:
         self.opening = encode(opening)
@@ -21,26 +27,32 @@ class TurnLedger:
         self.committed = False
         self._speech: list[bytes] = []
         self._asked_after = 0  # pieces of speech
-        self._told: list[bytes] = []
+        self._telling = Telling()
 
     def say(self, message: Message, data: bytes) -> None:
-        """The caller's side said this."""
+        """The caller's side said this; ``data`` is the message encoded."""
         match message:
             case Speech():
                 self._speech.append(data)
             case Ask(attempt):
                 self.attempt = attempt
                 self._asked_after = len(self._speech)
-                self._told.clear()
+                self._telling = Telling()
             case RollBack():
                 self.attempt = 0
-                self._told.clear()
+                self._telling = Telling()
             case Commit():
                 self.committed = True
 
-    def tell(self, message: bytes) -> None:
+    def tell(self, message: Message) -> None:
         """The caller's side was told this."""
-        self._told.append(message)
+        if isinstance(message, Told) and message.attempt == self.attempt:
+            self._telling.add(message.event)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer that counts was told to its end: no other replica is needed any more."""
+        return self.committed and self._telling.has_ended
 
     def again(self) -> list[bytes]:
         """What another replica must hear to be where the first one was."""
@@ -50,7 +62,33 @@ class TurnLedger:
 
     def second_telling(self) -> SecondTelling:
         """Leaves out what was told already."""
-        return SecondTelling([decode(message) for message in self._told], self.attempt)
+        return SecondTelling(self._telling, self.attempt)
+
+
+class Telling:
+    """How much of an answer was told."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self.samples = 0
+        self.others: list[ReplyEvent] = []  # neither words nor sound
+        self.has_ended = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    def add(self, event: ReplyEvent) -> None:
+        """This was told, too."""
+        match event:
+            case TextDelta(text):
+                self._texts.append(text)
+            case AudioChunk(samples):
+                self.samples += len(samples)
+            case ReplyEnd():
+                self.has_ended = True
+            case _:
+                self.others.append(event)
 
 
 class SecondTelling:
@@ -59,50 +97,74 @@ class SecondTelling:
     Sound may be cut into other pieces than before, and words too; what counts is how much there was of each.
     """
 
-    def __init__(self, told: list[Message], attempt: int) -> None:
-        events = [message.event for message in told if isinstance(message, Told) and message.attempt == attempt]
-        self._text = "".join(event.text for event in events if isinstance(event, TextDelta))
-        self._samples = sum(len(event.samples) for event in events if isinstance(event, AudioChunk))
-        self._others = [event for event in events if not isinstance(event, TextDelta | AudioChunk)]
+    def __init__(self, told: Telling, attempt: int) -> None:
+        self._text = told.text
+        self._samples = told.samples
+        self._others = list(told.others)
+        self._has_ended = told.has_ended
         self._attempt = attempt
 
     @property
     def is_over(self) -> bool:
         """Whether all that was told has been left out, and everything from now on is new."""
-        return not (self._text or self._samples or self._others)
+        return not (self._text or self._samples or self._others or self._has_ended)
 
-    def pass_on(self, message: Message, data: bytes) -> Iterator[bytes]:
+    def pass_on(self, message: Message) -> Iterator[Message]:
         """What of the message was not told before.
 
         Raises:
             BackendError: this is another reply than the first.
         """
-        if self.is_over or not isinstance(message, Told) or message.attempt != self._attempt:
-            yield data
-            return
-        match message.event:
-            case TextDelta(text):
-                rest = self._text_left(text)
-                event: TextDelta | AudioChunk | None = TextDelta(rest) if rest else None
-            case AudioChunk() as chunk:
-                event = self._sound_left(chunk)
-            case other:
-                event = None
-                if other in self._others:
-                    self._others.remove(other)
-                elif not isinstance(other, Heard):
-                    yield data
-        if event is not None:
-            yield encode(Told(self._attempt, event))
+        if self.is_over or not isinstance(message, Told) or message.attempt not in {self._attempt, PARTIAL}:
+            yield message
+        elif message.attempt == PARTIAL:
+            return  # what was understood by then is told by the words that were told after it
+        elif (event := self._left_of(message.event)) is not None:
+            yield message if event is message.event else Told(self._attempt, event)
 
-    def _text_left(self, text: str) -> str:
+    def _left_of(self, event: ReplyEvent) -> ReplyEvent | None:
+        match event:
+            case TextDelta(text):
+                return self._text_left(text)
+            case AudioChunk():
+                return self._sound_left(event)
+            case ReplyEnd():
+                return self._end_left(event)
+            case _:
+                return self._other_left(event)
+
+    def _text_left(self, text: str) -> TextDelta | None:
         known, self._text = self._text[: len(text)], self._text[len(text) :]
         if not text.startswith(known):
-            raise BackendError(f"the second replica answers otherwise: expected {known!r}, got {text!r}")
-        return text[len(known) :]
+            raise BackendError("the second replica answers in other words")
+        return TextDelta(text[len(known) :]) if len(text) > len(known) else None
 
     def _sound_left(self, chunk: AudioChunk) -> AudioChunk | None:
         left_out = min(self._samples, len(chunk.samples))
         self._samples -= left_out
         rest = chunk.samples[left_out:]
         return AudioChunk(np.ascontiguousarray(rest), chunk.sample_rate) if len(rest) else None
+
+    def _other_left(self, event: ReplyEvent) -> ReplyEvent | None:
+        if event in self._others:
+            self._others.remove(event)
+            return None
+        if isinstance(event, Heard):  # it opens the reply, so the first replica has told its own
+            self._leave_out(event)
+            return None
+        return event
+
+    def _leave_out(self, heard: Heard) -> None:
+        """Judged otherwise it is the same, but not with other words."""
+        first = next((told for told in self._others if isinstance(told, Heard)), None)
+        if first is None or first.text != heard.text:
+            raise BackendError("the second replica has understood other words")
+        self._others.remove(first)
+
+    def _end_left(self, end: ReplyEnd) -> ReplyEnd | None:
+        """It is the same end, though its times are others."""
+        if self._text or self._others:
+            raise BackendError("the second replica ends the answer before the first did")
+        self._samples = 0
+        is_known, self._has_ended = self._has_ended, False
+        return None if is_known else end

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
+from deployments.first_ended import first_ended
 from deployments.served_turn import WHOLE_TURN, refusal
 from deployments.turn_ledger import SecondTelling, TurnLedger
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 ELSEWHERE = {"at_capacity", "unavailable"}  # refusals that another replica need not share
 
 
-class Seat(Protocol):
+class Place(Protocol):
     """A place that is held for the turn at one replica."""
 
     replica: str
@@ -40,10 +41,10 @@ class Seat(Protocol):
         ...
 
 
-class Seats(Protocol):
+class Places(Protocol):
     """All replicas there are."""
 
-    def reserve(self, session_id: str, *, avoid: frozenset[str]) -> AbstractAsyncContextManager[Seat]:
+    def reserve(self, session_id: str, *, avoid: frozenset[str]) -> AbstractAsyncContextManager[Place]:
         """A place for a turn of this session, at the replica that remembers it unless that is to be avoided.
 
         Raises:
@@ -53,16 +54,29 @@ class Seats(Protocol):
 
 
 class TurnRelay:
-    """Passes messages on in both directions. Where a replica dies or is full, another one goes on in its place."""
+    """Passes messages on in both directions. Where a replica dies or is full, another one goes on in its place.
+
+    Args:
+        tries: how many replicas are asked at most
+        welcome_sec: how long each may take to welcome the turn
+        send: tells the caller's side an encoded message
+    """
 
     def __init__(
-        self, ledger: TurnLedger, seats: Seats, *, tries: int, send: Callable[[bytes], Awaitable[None]]
+        self,
+        ledger: TurnLedger,
+        places: Places,
+        *,
+        tries: int,
+        welcome_sec: float,
+        send: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
-        self._seats = seats
+        self._places = places
         self._tries = tries
+        self._welcome_sec = welcome_sec
         self._send = send
-        self._unsent: list[bytes] = []
+        self._unsent: list[bytes] = []  # bounded by the longest turn that the wire lets through
         self._news = asyncio.Event()
 
     def say(self, message: Message, data: bytes) -> None:
@@ -76,8 +90,7 @@ class TurnRelay:
         try:
             await self._find_a_replica()
         except BackendError as error:
-            attempt = WHOLE_TURN if isinstance(error, AtCapacity) else self._ledger.attempt
-            await self._send(encode(refusal(attempt, error)))
+            await self._send(encode(refusal(WHOLE_TURN, error)))
 
     async def _find_a_replica(self) -> None:
         """One after the other, until the turn is over.
@@ -85,21 +98,23 @@ class TurnRelay:
         Raises:
             BackendError: none of those that were tried could answer.
         """
-        tried: frozenset[str] = frozenset()
-        fault: BackendError = BackendUnavailable("there is no replica")
-        while len(tried) < self._tries:
+        tried: set[str] = set()
+        fault: BackendError | None = None
+        for _ in range(self._tries):
             try:
-                async with self._seats.reserve(self._ledger.session_id, avoid=tried) as seat:
-                    if seat.replica in tried:
+                async with self._places.reserve(self._ledger.session_id, avoid=frozenset(tried)) as place:
+                    if place.replica in tried:
                         break  # there is no other
-                    tried |= {seat.replica}
-                    return await self._sit(seat)
+                    tried.add(place.replica)
+                    return await self._take(place)
             except (AtCapacity, BackendUnavailable) as error:
+                if self._ledger.is_over:
+                    return None
                 logger.info("a turn looks for another replica: %s", error)
-                fault = error
-        raise fault
+                fault = fault if isinstance(fault, AtCapacity) else error  # it says when to come back
+        raise fault or BackendUnavailable("there is no replica")
 
-    async def _sit(self, seat: Seat) -> None:
+    async def _take(self, place: Place) -> None:
         """The turn at one replica, to its end.
 
         Raises:
@@ -109,35 +124,48 @@ class TurnRelay:
         second = self._ledger.second_telling()
         self._unsent = self._ledger.again()
         self._news.set()
-        async with aclosing(seat.converse(self._ledger.opening)) as told:
-            await self._pass_on(await anext(told, []), second)  # the welcome: from now on the replica takes messages
-            sending = asyncio.create_task(self._keep_sending(seat))
-            try:
-                async for messages in told:
-                    await self._pass_on(messages, second)
-            finally:
-                sending.cancel()
-                await asyncio.wait([sending])
+        async with aclosing(place.converse(self._ledger.opening)) as told:
+            await self._pass_on(await self._welcome(told), second)  # from now on the replica takes messages
+            await first_ended(self._keep_telling(told, second), self._keep_sending(place))
+
+    async def _welcome(self, told: AsyncGenerator[list[bytes]]) -> list[bytes]:
+        try:
+            async with asyncio.timeout(self._welcome_sec):
+                return await anext(told, [])
+        except TimeoutError:
+            message = f"expected a welcome within {self._welcome_sec:g} s, the replica said nothing"
+            raise BackendUnavailable(message) from None
+
+    async def _keep_telling(self, told: AsyncGenerator[list[bytes]], second: SecondTelling) -> None:
+        async for messages in told:
+            await self._pass_on(messages, second)
 
     async def _pass_on(self, messages: list[bytes], second: SecondTelling) -> None:
         for data in messages:
             message = decode(data)
-            if isinstance(message, Refused) and message.code in ELSEWHERE:
+            if self._is_for_another(message):
                 raise error_of(message)
-            for rest in second.pass_on(message, data):
+            for rest in second.pass_on(message):
                 self._ledger.tell(rest)
-                await self._send(rest)
+                await self._send(data if rest is message else encode(rest))
 
-    async def _keep_sending(self, seat: Seat) -> None:
+    def _is_for_another(self, message: Message) -> TypeGuard[Refused]:
+        """Whether this replica cannot answer, and another may."""
+        if not isinstance(message, Refused) or message.code not in ELSEWHERE:
+            return False
+        return message.attempt in {WHOLE_TURN, self._ledger.attempt}  # else it was rolled back
+
+    async def _keep_sending(self, place: Place) -> None:
+        """Until cancelled.
+
+        Raises:
+            BackendUnavailable: the replica does not listen, whether or not it still speaks.
+        """
         while True:
             await self._news.wait()
             self._news.clear()
             messages, self._unsent = self._unsent, []
-            try:
-                await seat.send(messages)
-            except BackendUnavailable as error:
-                logger.info("a replica does not listen: %s", error)
-                return  # it does not speak either, which ends its part of the turn
+            await place.send(messages)
 
 
 def error_of(refused: Refused) -> AtCapacity | BackendUnavailable:

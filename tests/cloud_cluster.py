@@ -11,16 +11,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from typing import Any
 
-from deployments.transport import end_proxy, environment
+from deployments.offspring import Offspring
+from deployments.transport import environment, proxy_folder
 
 MEMORY_BYTES = 100_000_000  # of each raylet's object store, which nothing here uses
 
 
 def main(port: int) -> None:
-    os.environ |= environment("haproxy", port)  # several ingresses may come and go behind one address
+    offspring = Offspring()
+    os.environ |= {
+        **environment("haproxy", port),
+        **offspring.mark,
+    }  # several ingresses may come and go behind one address
     import ray
     from ray.cluster_utils import Cluster
 
@@ -32,7 +38,8 @@ def main(port: int) -> None:
     finally:
         ray.shutdown()
         cluster.shutdown()
-        end_proxy(port)
+        offspring.kill()  # Ray leaves its proxy running
+        shutil.rmtree(proxy_folder(port), ignore_errors=True)
 
 
 class Commander:

@@ -96,10 +96,11 @@ class MetronomeExchange:
     async def _reply(self) -> AsyncGenerator[ReplyEvent]:
         script, session_id = self.backend.script, self.turn.session_id
         known = self.backend.sessions.get(session_id, 0)
-        if self.samples:
-            yield Heard(words_of(self.samples), is_final=True)
+        samples = self.samples  # what is fed from now on belongs to another attempt
+        if samples:
+            yield Heard(words_of(samples), is_final=True)
         await asyncio.sleep(script.first_sec)
-        said = [self.turn.script] if self.turn.script is not None else answer_to(self.turn, self.samples)
+        said = [self.turn.script] if self.turn.script is not None else answer_to(self.turn, samples)
         due = time.monotonic()
         for clause in said:
             yield TextDelta(clause)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deployments.autoscaling import AutoscalingSettings, Report, as_stats
+from deployments.model_settings import settings_of
 from deployments.settings import AppSettings
+from routing.errors import SettingsError
 from routing.load import Load
 
 if TYPE_CHECKING:
@@ -117,8 +119,8 @@ def test_the_configuration_says_how_often_replicas_tell() -> None:
 
 
 def test_the_application_names_the_setting_that_may_be_meant() -> None:
-    with pytest.raises(ValueError, match="there is no setting 'ocupancy': did you mean 'occupancy'"):
-        AppSettings.model_validate({"autoscaling": {"ocupancy": 0.5}})
+    with pytest.raises(SettingsError, match=r"autoscaling\.ocupancy: there is no such setting; did you mean occupancy"):
+        settings_of(AppSettings, {"autoscaling": {"ocupancy": 0.5}})
     settings = AppSettings.model_validate({"autoscaling": {"occupancy": 0.5}}).autoscaling
     assert settings is not None
     assert policy_of(config_for(settings))(context(Report(replace(IDLE, in_use=5), 0)))[0] == 2

@@ -1,0 +1,50 @@
+"""All processes that came of this one, however far removed, and whoever started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+PROCESSES = Path("/proc")
+
+
+class Offspring:
+    """Known by a mark in their environment, which everyone inherits: those whose parents are gone have nothing else.
+
+    Where the system does not show the environment of processes, none is known.
+    """
+
+    def __init__(self) -> None:
+        self._id = uuid4().hex
+
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """To be in the environment before the first of them is started."""
+        return {"ANTIPHON_OFFSPRING": self._id}
+
+    def pids(self) -> Iterator[int]:
+        """Those that run."""
+        mark = f"ANTIPHON_OFFSPRING={self._id}".encode()
+        for environment in PROCESSES.glob("[0-9]*/environ"):
+            pid = int(environment.parent.name)
+            if pid != os.getpid() and mark in _read(environment).split(b"\0"):
+                yield pid
+
+    def kill(self) -> None:
+        """End them, and whoever they start meanwhile."""
+        while pids := list(self.pids()):
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # it has ended by itself
+
+
+def _read(environment: Path) -> bytes:
+    try:
+        return environment.read_bytes()
+    except OSError:
+        return b""  # it has ended, or is somebody else's
