@@ -9,7 +9,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -68,13 +67,6 @@ class Distribution:
         return self.values[3]
 
     @property
-    def mean(self) -> float:
-        """The expectation, with the first and the last value standing for what is beyond them."""
-        values = self.values
-        inner = sum((one + other) / 2 * width for (one, other), width in zip(pairwise(values), _WIDTHS, strict=True))
-        return values[0] * LEVELS[0] + inner + values[-1] * _RAREST
-
-    @property
     def _tail_sec(self) -> float:
         """How much later something comes that is ten times rarer than the last level."""
         return max(self.values[-1] - self.values[5], self.values[-1] * _LEAST_TAIL)
@@ -99,7 +91,6 @@ class Distribution:
 
 
 _RARITIES = tuple(-math.log10(1.0 - level) for level in LEVELS)
-_WIDTHS = tuple(upper - lower for lower, upper in pairwise(LEVELS))
 
 
 def _between(given: Sequence[float], wanted: Sequence[float], place: float) -> float:

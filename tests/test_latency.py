@@ -38,7 +38,6 @@ def test_an_answer_that_is_here_at_once_takes_no_time() -> None:
     at_once = Distribution.exactly(0.0)
     assert at_once.probability_within(0.0) == 1.0
     assert at_once.after(0.5) == at_once
-    assert at_once.mean == 0.0
 
 
 def test_what_has_not_come_yet_takes_longer_than_it_was_thought_to() -> None:
@@ -56,7 +55,6 @@ def test_what_is_long_overdue_is_not_expected_in_a_moment() -> None:
 def test_a_distribution_is_made_of_what_was_seen() -> None:
     seen = Distribution.of([index / 100 for index in range(101)])
     assert seen.values == pytest.approx(LEVELS)
-    assert seen.mean == pytest.approx(0.5, abs=0.01)
     assert Distribution.of([0.7]) == Distribution.exactly(0.7)
     with pytest.raises(ValueError, match="at least one value"):
         Distribution.of([])
