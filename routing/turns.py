@@ -119,7 +119,10 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a turn is answered and why; ``predicted_sec`` maps each candidate to its expected voice-to-voice time."""
+    """Where a turn is answered and why; ``predicted_sec`` maps each candidate to its expected wait from the turn's end.
+
+    Another one follows where the speaker changes.
+    """
 
     backend: str
     reason: str
