@@ -7,7 +7,7 @@ import pytest
 from routing.policy import PolicyName
 from tests.routing_simulation.capacity import cold_starts
 from tests.routing_simulation.figures import Figures, figures, truth
-from tests.routing_simulation.network import WEATHERS, drawn
+from tests.routing_simulation.network import WEATHERS, Line, Moment, drawn
 from tests.routing_simulation.play import QUALITY_SEC, play
 from tests.routing_simulation.world import SCENARIOS, world
 
@@ -37,6 +37,11 @@ def test_an_outage_holds_everything_back_for_seconds_and_a_steady_network_nothin
     waits = {name: max(line.arrival(at) - at for at in sent) for name, line in lines.items()}
     assert waits["steady"] < 0.5
     assert waits["outage"] > 3.0
+
+
+def test_an_outage_at_the_end_of_a_network_has_an_end() -> None:
+    line = Line([Moment(0.02, 0.0, 0.0)] * 200 + [Moment(0.02, 0.0, 1.0)] * 20, seed=1)
+    assert 11.0 < line.arrival(10.5) < 21.0
 
 
 def test_a_cold_start_fills_the_queue_until_it_refuses_and_it_is_worked_off() -> None:

@@ -51,7 +51,8 @@ class Line:
         return at + moment.delay_sec - moment.jitter_sec * math.log(1.0 - self._roll(at, salt + 1))
 
     def _moment(self, at: float) -> Moment:
-        return self._moments[min(int(at / STEP_SEC), len(self._moments) - 1)]
+        """After the last one it begins anew: whatever it ends with, an outage has an end."""
+        return self._moments[int(at / STEP_SEC) % len(self._moments)]
 
     def _roll(self, at: float, salt: int) -> float:
         return self._luck[(int(at / STEP_SEC) * 7919 + salt * 104_729) % len(self._luck)]
