@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_client.caller.loudness import WINDOW_SEC
@@ -46,6 +46,7 @@ def arriving(samples: Samples, *, begin: float = 99.5, frame_sec: float = FRAME_
     ]
 
 
+@settings(max_examples=30)
 @given(wait=st.floats(0.01, 2), frame_sec=st.sampled_from([0.0025, 0.01, 0.02, 0.06]))
 def test_v2v_runs_from_the_last_sample_said_to_the_first_one_heard(wait: float, frame_sec: float) -> None:
     heard = arriving(line(Interval(101 + wait, 102 + wait)), frame_sec=frame_sec)

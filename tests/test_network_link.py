@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_client.network.link import Link, LinkStatistics
@@ -73,6 +73,7 @@ def test_equal_seeds_do_equal_things(profile: NetworkProfile, packets: list[tupl
         assert links[0].send(size, now) == links[1].send(size, now)
 
 
+@settings(max_examples=30)
 @given(loss=st.floats(0.01, 0.5), burst=st.floats(0, 0.8), seed=st.integers(0, 2**32))
 def test_as_many_are_lost_as_was_said_whatever_the_bursts(loss: float, burst: float, seed: int) -> None:
     arrivals = voice(Link(NetworkProfile(name="lossy", loss=loss, burst=burst), seed=seed), MANY)

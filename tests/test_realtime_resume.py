@@ -54,7 +54,20 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None) -> None:
+async def test_calls_that_break_go_on_side_by_side(nothing_left_behind: None) -> None:
+    """Each with an edge of its own, for most of each story is waiting."""
+    async with asyncio.TaskGroup() as stories:
+        for story in (
+            go_on_where_the_reply_was_last_heard,
+            lose_no_word_in_a_short_cut,
+            answer_after_the_cut_what_was_said_before_it,
+            tell_missed_events_once_and_in_order,
+            move_a_reply_over,
+        ):
+            stories.create_task(story())
+
+
+async def go_on_where_the_reply_was_last_heard() -> None:
     backend = ScriptedBackend(scale())
     async with running_edge(backend, peer=PEER) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
@@ -75,7 +88,7 @@ async def test_a_reply_goes_on_where_it_was_last_heard(nothing_left_behind: None
     assert len(heard) - len(set(heard)) <= 1
 
 
-async def test_a_link_that_is_cut_for_a_moment_costs_no_word_of_the_reply() -> None:
+async def lose_no_word_in_a_short_cut() -> None:
     async with running_edge(ScriptedBackend(scale())) as edge, calling(edge) as (caller, _):
         network = emulate(caller.ice, find_profile("lan"), seed=1)
         caller.microphone.say(SPEECH)
@@ -93,7 +106,7 @@ async def test_a_link_that_is_cut_for_a_moment_costs_no_word_of_the_reply() -> N
     assert len(heard) <= 31  # the step that the cut went through may be heard in two parts
 
 
-async def test_what_was_said_before_the_cut_is_answered_after_it_with_the_history() -> None:
+async def answer_after_the_cut_what_was_said_before_it() -> None:
     backend = ScriptedBackend(say("first"), say("second", heard="and then"), say("third", heard="go on"))
     async with running_edge(backend, peer=PEER) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
@@ -116,7 +129,7 @@ async def test_what_was_said_before_the_cut_is_answered_after_it_with_the_histor
     assert words == ["hello there", "first", "and then", "second"]
 
 
-async def test_events_that_were_missed_come_once_and_in_order() -> None:
+async def tell_missed_events_once_and_in_order() -> None:
     async with running_edge(ScriptedBackend(scale()), peer=PEER) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
         await caller.event("output_audio_buffer.started")
@@ -139,7 +152,7 @@ async def test_the_old_connection_is_let_go_when_the_new_one_is_answered(nothing
         await until(lambda: edge.edge.sessions == 0)
 
 
-async def test_a_reply_moves_over_with_the_caller() -> None:
+async def move_a_reply_over() -> None:
     async with running_edge(ScriptedBackend(scale())) as edge, calling(edge) as (caller, answer):
         caller.microphone.say(SPEECH)
         await caller.sound()
