@@ -196,7 +196,14 @@ class TestRunning:
                 await websockets.connect(url, proxy=None)
             assert refused.value.response.status_code == 503
 
-    async def test_a_dead_worker_is_replaced_and_the_calls_of_the_other_live_on(self, temporary: Path) -> None:
+    async def test_workers_that_die_or_stand_still_are_replaced(self, temporary: Path) -> None:
+        """In two programs side by side: to give up one that stands still takes a while."""
+        async with asyncio.TaskGroup() as stories:
+            stories.create_task(self.stand_still(temporary))
+            stories.create_task(self.die_beside_a_call(temporary))
+
+    async def die_beside_a_call(self, temporary: Path) -> None:
+        """The calls of the other worker live on."""
         async with edge(temporary) as running, Caller() as one, Caller() as two:
             by_owner = {owner(await call(running, caller)): caller for caller in (one, two)}
             os.kill((await running.workers())[1], signal.SIGKILL)
@@ -209,7 +216,7 @@ class TestRunning:
             async with Caller() as three:
                 assert owner(await call(running, three)) == 1
 
-    async def test_a_worker_that_stands_still_is_replaced(self, temporary: Path) -> None:
+    async def stand_still(self, temporary: Path) -> None:
         async with edge(temporary) as running, Caller() as one, Caller() as two:
             stuck = (await running.workers())[1]
             os.kill(stuck, signal.SIGSTOP)
