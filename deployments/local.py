@@ -31,6 +31,7 @@ READY = "Antiphon's cloud is ready at"
 NAME = "antiphon"
 CONFIG = Path("configs/serve.local.yaml")
 TELL_EVERY_SEC = 10.0  # while a step of the start takes its time
+SHORT_FOLDER = "/tmp" if sys.platform == "darwin" else None  # paths of sockets have a limit
 LEAVE_SEC = 6.0  # how long Ray may take to end its processes; then they are ended without it
 
 
@@ -59,8 +60,7 @@ def main(
 
       curl http://127.0.0.1:8000/v1/replicas      (who answers, and how many turns each has open)
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    _heed_signals()
     try:
         args = read_args(config)
         with running(args, host=host, port=port, transport=transport, verbose=verbose):
@@ -71,6 +71,11 @@ def main(
     except AntiphonError as error:
         typer.echo(f"antiphon: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> None:
@@ -109,7 +114,7 @@ def running(
         BackendUnavailable: it did not start; says why, and where the logs are.
     """
     _check_port(host, port)
-    folder = Path(tempfile.mkdtemp(prefix="antiphon-ray-"))
+    folder = Path(tempfile.mkdtemp(prefix="antiphon-ray-", dir=SHORT_FOLDER))
     offspring = Offspring()
     os.environ |= {**environment(transport, port), **offspring.mark}
     if not verbose:
@@ -147,6 +152,7 @@ def _start_ray(folder: Path, *, verbose: bool) -> None:
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,
         )
+        _heed_signals()  # Ray would die of SIGTERM at once
 
 
 def _start_serve(transport: Transport, host: str, port: int, *, verbose: bool) -> None:

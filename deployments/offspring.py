@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
 PROCESSES = Path("/proc")
+GENERATION_SEC = 0.05  # a killed process is gone by then, unless the system holds it
+MOST_GENERATIONS = 40
 
 
 class Offspring:
@@ -34,13 +37,21 @@ class Offspring:
                 yield pid
 
     def kill(self) -> None:
-        """End them, and whoever they start meanwhile."""
-        while pids := list(self.pids()):
+        """End them, and whoever they start meanwhile. Blocks, for moments."""
+        for _ in range(MOST_GENERATIONS):
+            pids = list(self.pids())
+            if not pids:
+                return
             for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # it has ended by itself
+                _kill(pid)
+            time.sleep(GENERATION_SEC)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended by itself
 
 
 def _read(environment: Path) -> bytes:
