@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_client.caller.report import conditions
-from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Turn
+from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, ReplyEvent, TextDelta, Turn
 from routing.wire import Ask, Commit, Open, Speech, Told, decode, encode
 from tests.cloud import local_cloud
-from tests.cloud_models import stamp_sec
+from tests.cloud_models import WHEN_CANCELLED, stamp_sec
 
 ITEM_SEC = 0.02
+CANCELLATIONS = 50
 SPEECH = AudioChunk(np.zeros(SPEECH_SAMPLE_RATE // 12, np.float32), SPEECH_SAMPLE_RATE)
 TRANSPORTS = {"direct": "Antiphon, no proxy", "haproxy": "Antiphon, behind HAProxy", "ray": "Ray's defaults"}
 
@@ -37,6 +38,7 @@ class Figures:
     welcome: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)  # from asking to the first item, which needs no time to be made
     one_way: list[float] = field(default_factory=list)
+    cancelled: list[float] = field(default_factory=list)  # from hanging up until the replica has stopped
 
 
 async def turn(url: str, index: int, figures: Figures) -> None:
@@ -62,6 +64,31 @@ async def turn(url: str, index: int, figures: Figures) -> None:
                 figures.one_way.append((now - stamp_sec(message.event.samples)) * 1000)
 
 
+async def cancellation_ms(url: str, index: int) -> float:
+    """From hanging up in the middle of an answer until nothing works for it any more."""
+    opening = encode(Open(Turn(session_id="sess_cancelling", turn_id=f"turn_{index}", index=index)))
+    async with websockets.connect(url + "/v1/turns", compression=None) as socket:
+        for message in (opening, encode(Speech(SPEECH)), encode(Ask(1)), encode(Commit(1))):
+            await socket.send(message)
+        for _ in range(10):
+            await socket.recv()
+        hung_up = time.monotonic()
+    script = Turn(session_id="sess_cancelling", turn_id="turn_asking", index=0, script=WHEN_CANCELLED)
+    async with websockets.connect(url + "/v1/turns", compression=None) as socket:
+        for message in (encode(Open(script)), encode(Ask(1)), encode(Commit(1))):
+            await socket.send(message)
+        events = [event async for event in _events(socket)]
+    (stopped,) = [float(event.text) for event in events if isinstance(event, TextDelta)]
+    return (stopped - hung_up) * 1000
+
+
+async def _events(socket: websockets.ClientConnection) -> AsyncGenerator[ReplyEvent]:
+    async for data in socket:
+        message = decode(data)
+        if isinstance(message, Told):
+            yield message.event
+
+
 async def measure(url: str, *, turns: int) -> Figures:
     """That many turns at once, begun over a second as people do."""
     await turn(url, 0, Figures())  # a first connection is slow
@@ -70,6 +97,7 @@ async def measure(url: str, *, turns: int) -> Figures:
         for index in range(turns):
             group.create_task(turn(url, index, figures))
             await asyncio.sleep(1 / turns)
+    figures.cancelled = [await cancellation_ms(url, index) for index in range(CANCELLATIONS)]
     return figures
 
 
@@ -88,18 +116,18 @@ def main(
             console.print(f"measuring {TRANSPORTS[name]}")
             with local_cloud(transport=name, items=int(seconds / ITEM_SEC), item_sec=ITEM_SEC) as cloud:
                 found = asyncio.run(measure(cloud.url, turns=turns))
-            for figure in ("welcome", "first", "one_way"):
+            for figure in ("welcome", "first", "one_way", "cancelled"):
                 getattr(measured[name], figure).extend(getattr(found, figure))
     console.print(_table(measured, turns), str(conditions()))
 
 
 def _table(measured: dict[str, Figures], turns: int) -> Table:
     table = Table(title=f"{turns} turns at once, {1 / ITEM_SEC:.0f} items a second each; ms, p50 / p99")
-    for heading in ("", "place reserved", "first item", "one way", "items"):
+    for heading in ("", "place reserved", "first item", "one way", "items", "stopped after hanging up"):
         table.add_column(heading)
     for name, figures in measured.items():
         cells = [_figure(values) for values in (figures.welcome, figures.first, figures.one_way)]
-        table.add_row(TRANSPORTS[name], *cells, str(len(figures.one_way)))
+        table.add_row(TRANSPORTS[name], *cells, str(len(figures.one_way)), _figure(figures.cancelled))
     return table
 
 

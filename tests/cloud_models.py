@@ -94,6 +94,10 @@ class MetronomeExchange:
                 self.backend.cancelled_at = time.monotonic()
 
     async def _reply(self) -> AsyncGenerator[ReplyEvent]:
+        if self.turn.script == WHEN_CANCELLED:
+            yield TextDelta(str(self.backend.cancelled_at))
+            yield ReplyEnd()
+            return
         script, session_id = self.backend.script, self.turn.session_id
         known = self.backend.sessions.get(session_id, 0)
         samples = self.samples  # what is fed from now on belongs to another attempt
@@ -113,6 +117,7 @@ class MetronomeExchange:
 
 
 CLAUSES = 5
+WHEN_CANCELLED = "When was the last reply cancelled?"  # is answered, on the machine's monotonic clock
 
 
 def words_of(samples: int) -> str:
