@@ -210,11 +210,6 @@ class Caller:
         except BackendUnavailable:
             logger.info("the call ended with the reply")
 
-    async def worded(self, timeout: float = 10.0) -> bool:
-        """Wait until the first words of the answer are told, which come before its sound; False where none came."""
-        turn = self._current
-        return await self._until(lambda: bool(turn.watch.answer), timeout)
-
     async def audible(self, timeout: float = 10.0) -> bool:
         """Wait until something can be heard in answer to the last thing said; False where nothing came in time."""
         turn = self._current

@@ -22,6 +22,7 @@ from edge_client.network.relay import Relay
 from edge_client.terminal import telling
 
 INTERRUPTED_AFTER_SEC = 0.6
+KILLED_AFTER_SEC = 0.25  # after the last word: the answer is being made since the pause, and is not complete
 SLOWED_SEC = 0.4
 QUICK_MS = 100.0  # of round trip, which is next to nothing on one machine
 SEEN_WITHIN_SEC = 20.0
@@ -116,9 +117,9 @@ class Conversation:
         self._call.send({"type": "session.update", "session": session})
 
     async def ask_and_kill(self, question: Question, pids: Sequence[int]) -> None:
-        """End these processes when the answer has begun: at its first words, while they still work on the others."""
+        """End these processes while they make the answer."""
         await self._call.say(question.samples)
-        await self._call.worded(REPLY_TIMEOUT_SEC)
+        await asyncio.sleep(KILLED_AFTER_SEC)
         kill(pids)
         reply = await self._call.reply(REPLY_TIMEOUT_SEC)
         self._note("killed", question, report_turn(question.text, reply))

@@ -39,9 +39,8 @@ def _misheard(asked: Asked) -> Iterator[str]:
 
 def verdict_on_places(asked: Sequence[Asked], records: Mapping[str, PlacementRecord]) -> Iterator[str]:
     """Whether the turns went where they should, with a cloud."""
-    chosen = [each.turn.placed for each in asked if each.act == "chosen"]
-    if not any(placed and placed.backends[0] == "cloud" for placed in chosen):
-        yield "expected the cloud to answer a turn while all was well, got none"
+    if not any(each.turn.placed and "cloud" in each.turn.placed.backends for each in asked):
+        yield "expected the cloud to answer at least one turn, it answered none"
     for each in asked:
         if each.act == "private":
             yield from _leaked(each, records.get(each.turn.turn_id or ""))
