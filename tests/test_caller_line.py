@@ -52,7 +52,7 @@ def test_packets_are_counted_over_all_lines() -> None:
 @on_virtual_time
 async def test_waiting_ends_with_the_call() -> None:
     assert await until(lambda: True, 0.0, is_over=lambda: True)
-    assert not await until(lambda: False, 1.0, is_over=lambda: False)
+    assert not await until(lambda: False, 0.05, is_over=lambda: False)
     with pytest.raises(BackendUnavailable, match="has ended the call"):
         await until(lambda: False, None, is_over=lambda: True)
 

@@ -140,6 +140,7 @@ async def test_where_nobody_takes_calls_there_is_nothing_to_report() -> None:
     assert not probe.report(HERE).calls
 
 
+@pytest.mark.slow
 async def test_a_silence_that_the_server_refuses_is_not_taken_for_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_client.caller.probe.SETTLE_SEC", 1.0)  # the server's word takes its time
     async with running_edge(ToneBackend()) as edge:

@@ -130,6 +130,7 @@ async def test_what_the_caller_loses_makes_the_packets_stronger() -> None:
     assert packets[0] != packets[1]
 
 
+@pytest.mark.slow  # a second of silence
 @pytest.mark.parametrize("wish", ["usedtx=1", "usedtx=0"])
 async def test_a_caller_who_asks_for_it_is_sent_next_to_nothing_in_silence(wish: str) -> None:
     def wishing(offer: str) -> str:

@@ -139,6 +139,7 @@ async def test_negotiating_again_begins_nothing_anew(nothing_left_behind: None) 
         assert private(rtc_receiver, "rtcp_task") is reporting
 
 
+@pytest.mark.slow  # a second passes before a report
 async def test_the_sender_is_told_what_was_lost() -> None:
     async with line() as call:
         lose(call.speaker, {10, 11, 12, 20})
