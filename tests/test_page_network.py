@@ -223,19 +223,18 @@ async def hear_a_scale_through_a_cut(tmp_path: Path, duration_sec: float, settin
     return there.calls
 
 
-async def test_cuts_side_by_side(tmp_path: Path) -> None:
-    """In the middle of a reply, of five seconds and so long that only another connection helps; and before one."""
-    async with asyncio.TaskGroup() as stories:
-        short = stories.create_task(hear_a_scale_through_a_cut(tmp_path / "short", 5.0, REACHABLE))
-        long = stories.create_task(hear_a_scale_through_a_cut(tmp_path / "long", 7.0, IMPATIENT))
-        stories.create_task(type_into_a_dead_line(tmp_path / "typed"))
-    assert len(set(short.result())) == 1, "the same call all the time"
-    assert len(long.result()) >= 2
-    assert len(set(long.result())) == 1, "the same call over another connection"
+async def test_a_cut_of_five_seconds_in_the_middle_of_a_reply(tmp_path: Path) -> None:
+    calls = await hear_a_scale_through_a_cut(tmp_path, 5.0, REACHABLE)
+    assert len(set(calls)) == 1, "the same call all the time"
 
 
-async def type_into_a_dead_line(tmp_path: Path) -> None:
-    """What is typed is asked once when the line is back."""
+async def test_a_cut_so_long_that_only_another_connection_helps(tmp_path: Path) -> None:
+    calls = await hear_a_scale_through_a_cut(tmp_path, 7.0, IMPATIENT)
+    assert len(calls) >= 2
+    assert len(set(calls)) == 1, "the same call over another connection"
+
+
+async def test_what_is_typed_into_a_dead_line_is_asked_once_when_it_is_back(tmp_path: Path) -> None:
     microphone = await recorded(tmp_path)
     backend = ScriptedBackend(say("One."), say("Two."), say("Three."))
     async with journey(TRAIN, scripted_edge(backend, **IMPATIENT), microphone) as there:
@@ -256,14 +255,8 @@ async def type_into_a_dead_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.models
-async def test_what_was_said_before_a_cut_is_known_after_it(tmp_path: Path) -> None:
-    """On two networks side by side."""
-    async with asyncio.TaskGroup() as stories:
-        for name in ("wifi", "train"):
-            stories.create_task(tell_a_name_before_a_cut(tmp_path / name, name))
-
-
-async def tell_a_name_before_a_cut(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["wifi", "train"])
+async def test_what_was_said_before_a_cut_is_known_after_it(tmp_path: Path, name: str) -> None:
     microphone = await recorded(tmp_path, ("My name is Anna.", 13.0), ("What is my name?", 5.0))
     profile = replace(find_profile(name), cuts=())
     opened = open_edge(EdgeSettings(**REACHABLE), progress=lambda _: None)
