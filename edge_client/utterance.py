@@ -24,6 +24,8 @@ from routing.turns import (
 
 logger = logging.getLogger(__name__)
 
+type Held = asyncio.Queue[ReplyEvent | BackendError]
+
 HELD_EVENTS = 64  # read ahead of the speaker; a backend makes fewer than this before it is committed
 
 
@@ -55,6 +57,7 @@ class Utterance:
         self._exchange: Exchange | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._speaking: asyncio.Task[None] | None = None
+        self._held = _events_held()  # of the attempt that is being made
         self._asked = asyncio.Event()
         self._released = asyncio.Event()
         self._hushed = False
@@ -112,6 +115,8 @@ class Utterance:
         self._released.set()
         if self._speaking:
             self._speaking.cancel()
+        while not self._held.empty():
+            self._held.get_nowait()  # nobody reads it any more, and the user's words may be behind it
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
@@ -136,24 +141,24 @@ class Utterance:
                 await asyncio.wait([self._attempt])
 
     async def _answer(self, exchange: Exchange) -> None:
-        held: asyncio.Queue[ReplyEvent | BackendError] = asyncio.Queue(HELD_EVENTS)
+        held = self._held = _events_held()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(exchange, held))
             await self._released.wait()
             if not self._hushed:
                 self._speaking = tasks.create_task(self._tell(held))
 
-    async def _tell(self, held: asyncio.Queue[ReplyEvent | BackendError]) -> None:
+    async def _tell(self, held: Held) -> None:
         async with aclosing(_until_end(held)) as events:
             await self._speak(events)
 
-    async def _read(self, exchange: Exchange, held: asyncio.Queue[ReplyEvent | BackendError]) -> None:
+    async def _read(self, exchange: Exchange, held: Held) -> None:
         try:
             async with aclosing(exchange.reply()) as events:
                 async for event in events:
                     if isinstance(event, Heard):
                         self._note(event)
-                    else:
+                    elif not self._hushed:
                         await held.put(event)
             await held.put(BackendError("the reply has no end"))  # read by nobody if it has
         except BackendError as error:
@@ -168,7 +173,11 @@ class Utterance:
         self._on_heard(heard)
 
 
-async def _until_end(held: asyncio.Queue[ReplyEvent | BackendError]) -> AsyncGenerator[ReplyEvent]:
+def _events_held() -> Held:
+    return asyncio.Queue(HELD_EVENTS)
+
+
+async def _until_end(held: Held) -> AsyncGenerator[ReplyEvent]:
     while True:
         event = await held.get()
         if isinstance(event, BackendError):

@@ -10,6 +10,7 @@ import pytest
 
 from edge_client.endpointer import EndpointerSettings
 from edge_client.session_events import PlayoutCleared, PlayoutStopped, ReplyDone, ReplyText, UserHeard
+from edge_client.utterance import HELD_EVENTS
 from routing.errors import BackendError, InvalidRequest
 from routing.turns import (
     REPLY_SAMPLE_RATE,
@@ -216,6 +217,26 @@ async def test_a_turn_that_is_interrupted_before_its_words_are_known_stays_in_th
     )
     assert statuses(stage) == ["cancelled", "completed"]
     assert stage.backend.exchanges[0].closed
+
+
+@on_virtual_time
+async def test_words_that_come_behind_a_long_answer_are_told_though_it_was_cut() -> None:
+    async def talkative(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        for _ in range(2 * HELD_EVENTS):
+            yield TextDelta("and so on ")
+            yield AudioChunk(tone(1), REPLY_SAMPLE_RATE)
+        await asyncio.sleep(3)
+        yield Heard("first", is_final=True)
+        yield ReplyEnd()
+
+    async with on_stage(ScriptedBackend(talkative, say("answer", heard="second"))) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1)
+        await stage.speak(0.6)
+        await stage.pause(6)
+        assert stage.backend.exchanges[0].closed
+    assert final_words(stage) == ["second", "first"]
+    assert stage.session.conversation.history()[0] == Message("user", "first")
 
 
 @on_virtual_time
