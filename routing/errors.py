@@ -8,7 +8,8 @@
     ├── InvalidRequest        the caller sent something that cannot be honoured
     └── BackendError          a backend could not answer a turn
         ├── BackendUnavailable    it cannot be reached, or is going away
-        └── AtCapacity            it is full right now and said so at once
+        ├── AtCapacity            it is full right now and said so at once
+        └── UnsuitedTurn          it is well, and answers other turns than this one
 """
 
 
@@ -51,3 +52,10 @@ class AtCapacity(BackendError):
     def __init__(self, message: str, *, retry_after_sec: float) -> None:
         super().__init__(message)
         self.retry_after_sec = retry_after_sec
+
+
+class UnsuitedTurn(BackendError):
+    """The turn asks for what this backend does not do, or is beyond its limits. Try another one.
+
+    It says nothing against the backend: the next turn may well be answered there.
+    """

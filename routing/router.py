@@ -142,6 +142,8 @@ class RoutedExchange:
             return True
         if self._turn.privacy == "device_only" or self._settings.policy == "device":
             return False
+        if self._turn.script is not None and not contender.traits.scripts:
+            return False
         return contender.outlook.prospect(0.0, _now()).why_not is None
 
     def _seat(self, contender: Contender, turn: Turn) -> Seat:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from routing.contender import Contender
-from routing.errors import BackendError
 from routing.settings import RoutingSettings
 from routing.track import Fault, Track, as_fault, note_failure
 from routing.turns import AudioChunk, Exchange, Heard, Turn
@@ -72,6 +71,7 @@ class Seat:
                 is_wanted=is_wanted,
                 on_commit=self.commit,
                 on_moved=self._on_moved,
+                known_fault=self._track.known_fault if self._track else None,
             ),
         )
         if before:
@@ -136,7 +136,7 @@ class Seat:
         self._opened.set()
         if self._track and self._track.over_at is None:
             self._track.fail(self.fault)
-        elif isinstance(self.fault, BackendError):
+        else:
             note_failure(self.contender, self.fault)
         self._on_moved()
 

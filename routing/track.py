@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from routing.contender import Contender
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest, UnsuitedTurn
 from routing.settings import RoutingSettings
 from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, Turn
 from routing.voiced import is_first
@@ -23,7 +23,8 @@ class Track:
     """A reply that was asked for, as it arrives, and the times that its contender's outlook learns from.
 
     It is read no further than the user's words until it ``is_wanted``, and never further ahead than the settings allow:
-    then its backend waits. ``on_moved`` is called when there is news, ``on_commit`` when it is to be told.
+    then its backend waits. ``on_moved`` is called when there is news, ``on_commit`` when it is to be told. A
+    ``known_fault`` was counted already: an exchange that is broken says so whenever it is asked.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Track:
         is_wanted: bool,
         on_commit: Callable[[], None],
         on_moved: Callable[[], None],
+        known_fault: Fault | None = None,
     ) -> None:
         self.contender = contender
+        self.known_fault = known_fault
         self.asked_at = self.moved_at = _now()
         self.first_at: float | None = None  # its first sound came or, for text, its first words, or a tool's call
         self.over_at: float | None = None  # it ended, failed or was closed
@@ -160,9 +163,10 @@ class Track:
         self._on_moved()
 
     def _note_fault(self, fault: Fault) -> None:
-        self.fault = fault
+        self.fault, known = fault, self.known_fault
+        self.known_fault = fault
         self._end()
-        if isinstance(fault, BackendError):  # not where the turn itself makes no sense
+        if fault is not known:
             note_failure(self.contender, fault)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -247,9 +251,15 @@ def as_fault(error: Exception, name: str) -> Fault:
     return BackendError("internal error")
 
 
-def note_failure(contender: Contender, fault: BackendError) -> None:
-    retry_after_sec = fault.retry_after_sec if isinstance(fault, AtCapacity) else None
-    contender.outlook.note_failure(_now(), retry_after_sec=retry_after_sec)
+def note_failure(contender: Contender, fault: Fault) -> None:
+    """What is wrong with the turn itself is no failure of whoever was asked."""
+    match fault:
+        case AtCapacity(retry_after_sec=retry_after_sec):
+            contender.outlook.note_failure(_now(), retry_after_sec=retry_after_sec)
+        case InvalidRequest() | UnsuitedTurn():
+            contender.outlook.note_unanswered(0.0, 0.0, _now())
+        case _:
+            contender.outlook.note_failure(_now())
 
 
 def why(fault: Fault) -> str:
@@ -259,6 +269,8 @@ def why(fault: Fault) -> str:
             return "at capacity"
         case BackendUnavailable():
             return "unavailable"
+        case InvalidRequest() | UnsuitedTurn():
+            return "unsuited"
         case Stalled():
             return "stalled"
         case Silent():

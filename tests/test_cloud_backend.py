@@ -17,7 +17,7 @@ from edge_client.cloud.backend import CloudBackend
 from edge_client.cloud.exchange import CloudExchange
 from edge_client.cloud.settings import CloudSettings
 from edge_client.cloud.track import MAXIMUM_EVENTS
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError, UnsuitedTurn
 from routing.turns import (
     AudioChunk,
     Heard,
@@ -309,6 +309,8 @@ async def fault_of(faults: Faults, *scripts: Script) -> BackendError:
         (Faults(refuse=Refused(0, "unavailable", "going away")), BackendUnavailable, "going away"),
         (Faults(refuse=Refused(0, "failed", "no model")), BackendError, r"no model \(failed\)"),
         (Faults(refuse_attempts=Refused(1, "failed", "no luck")), BackendError, r"no luck \(failed\)"),
+        (Faults(refuse_attempts=Refused(1, "text_too_long", "too long")), UnsuitedTurn, r"too long \(text_too_long\)"),
+        (Faults(refuse=Refused(0, "turn_too_long", "too long")), UnsuitedTurn, r"too long \(turn_too_long\)"),
         (Faults(cut_after_audio=0), BackendUnavailable, "the connection to the cloud is lost"),
         (Faults(cut_after_audio=2), BackendUnavailable, "the connection to the cloud is lost"),
         (Faults(garbage=b"\x07noise"), BackendError, "expected version 1 of the protocol, got 7"),
@@ -433,14 +435,14 @@ async def test_a_private_turn_is_not_even_dialled() -> None:
 
 async def test_a_turn_too_large_is_not_sent() -> None:
     async with cloud_turn(turn=replace(TURN, instructions="a" * 2**20)) as (cloud, exchange, _):
-        with pytest.raises(BackendError, match="the turn cannot be sent to the cloud: expected a message of at most"):
+        with pytest.raises(UnsuitedTurn, match="the turn cannot be sent to the cloud: expected a message of at most"):
             await answer(exchange)
         assert not cloud.requests
 
 
 async def test_a_turn_without_a_question_is_not_asked() -> None:
     async with cloud_turn() as (cloud, exchange, _):
-        with pytest.raises(BackendError, match=r"expected speech or a question .* got nothing to answer"):
+        with pytest.raises(UnsuitedTurn, match=r"expected speech or a question .* got nothing to answer"):
             await answer(exchange)
         assert not cloud.objections
 
@@ -458,7 +460,7 @@ async def test_a_turn_that_does_not_come_to_an_end_is_given_up() -> None:
     async with cloud_turn() as (_cloud, exchange, _):
         for _ in range(13):
             exchange.feed(chunk(count=160_000))
-        with pytest.raises(BackendError, match="expected at most 120 seconds of speech in a turn, got more"):
+        with pytest.raises(UnsuitedTurn, match="expected at most 120 seconds of speech in a turn, got more"):
             await answer(exchange)
 
 

@@ -133,3 +133,11 @@ async def test_a_private_turn_is_opened_here_only() -> None:
     assert told.voices == ["device"]
     assert far.turns == []
     assert told.record.keeps_privacy
+
+
+@on_virtual_time
+async def test_an_announcement_is_opened_to_those_only_who_say_a_given_text() -> None:
+    near, far = device(), cloud()
+    told = await listen(near, far, turn=replace(TURN, script="Your tea is ready."))
+    assert told.voices == ["device"]
+    assert far.turns == []

@@ -130,3 +130,17 @@ async def test_a_turn_that_is_dropped_frees_everything() -> None:
     (exchange,) = backend.exchanges
     assert exchange.is_closed
     assert not exchange.is_replying
+
+
+@on_virtual_time
+async def test_a_broken_exchange_counts_once_however_often_it_is_asked() -> None:
+    backend = Timed("cloud", GONE)
+    async with seated(backend) as seat:
+        for _ in range(3):
+            seat.feed(SPEECH)
+            track = seat.ask(is_wanted=True)
+            await asyncio.sleep(0.1)
+            assert track.fault is GONE
+        outlook = seat.contender.outlook
+        assert backend.asked == 3
+        assert outlook.prospect(1.0, asyncio.get_running_loop().time()).why_not is None  # three in a row open a circuit

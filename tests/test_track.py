@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from routing.contender import Contender
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest, UnsuitedTurn
 from routing.outlook import Outlook
 from routing.settings import RoutingSettings
 from routing.track import Track
@@ -112,10 +112,15 @@ async def test_the_outlook_learns_of_failures() -> None:
         (GONE, [("failure", None)]),
         (AtCapacity("full", retry_after_sec=3), [("failure", 3)]),
         (ValueError("a mistake"), [("failure", None)]),
-        (InvalidRequest("no such thing"), []),  # another backend would have said the same
     ):
         assert await notes_of(0.3, failure) == note
     assert await notes_of(sound(1)) == [("response", 2.0, 0.0), ("failure", None)]
+
+
+@on_virtual_time
+async def test_what_is_wrong_with_a_turn_is_not_held_against_who_was_asked() -> None:
+    for fault in (InvalidRequest("no such thing"), UnsuitedTurn("too long")):
+        assert await notes_of(0.3, fault) == [("unanswered", 0.0, 0.0)]  # nobody waited: if it was a probe, it is over
 
 
 @on_virtual_time

@@ -15,7 +15,7 @@ from edge_client.audio import resample
 from edge_client.upstream.backend import UpstreamBackend
 from edge_client.upstream.exchange import MAXIMUM_SPEECH_SEC, UpstreamExchange
 from edge_client.upstream.settings import UpstreamSettings
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError, UnsuitedTurn
 from routing.turns import (
     REPLY_SAMPLE_RATE,
     SPEECH_SAMPLE_RATE,
@@ -287,7 +287,7 @@ async def test_what_may_not_leave_or_cannot_be_said_is_not_sent() -> None:
         ):
             async with upstream(edge).open(refused, on_heard=ignore) as exchange:
                 speak(exchange, 0.2)
-                with pytest.raises(BackendError, match=message):
+                with pytest.raises(UnsuitedTurn, match=message):
                     await reply_of(exchange)
             assert isinstance(exchange, UpstreamExchange)
             assert exchange._lines == []
@@ -297,7 +297,7 @@ async def test_a_speech_without_end_is_given_up() -> None:
     async with exchange_with(ScriptedBackend()) as exchange:
         for _ in range(int(MAXIMUM_SPEECH_SEC) + 1):
             exchange.feed(AudioChunk(np.zeros(SPEECH_SAMPLE_RATE, np.float32), SPEECH_SAMPLE_RATE))
-        with pytest.raises(BackendError, match="expected at most 120 s of speech"):
+        with pytest.raises(UnsuitedTurn, match="expected at most 120 s of speech"):
             await reply_of(exchange)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from edge_client.cloud.connection import PARTING_SEC, RETRY_AFTER_SEC, Connection, Line
 from edge_client.cloud.track import Track
-from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, UnsuitedTurn
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
 from routing.wire import (
     MAXIMUM_TURN_SEC,
@@ -55,7 +55,7 @@ class CloudExchange:
         self._committed = False
         self._fault: BackendError | None = None
         if turn.privacy == "device_only":
-            self._fail(BackendError("a turn that shall not leave the device was offered to the cloud"))
+            self._fail(UnsuitedTurn("a turn that shall not leave the device was offered to the cloud"))
         self._post(Open(turn))
 
     def feed(self, chunk: AudioChunk) -> None:
@@ -65,7 +65,7 @@ class CloudExchange:
             return
         self._speech_sec += chunk.duration_sec
         if self._speech_sec > MAXIMUM_TURN_SEC:
-            self._fail(BackendError(f"expected at most {MAXIMUM_TURN_SEC:g} seconds of speech in a turn, got more"))
+            self._fail(UnsuitedTurn(f"expected at most {MAXIMUM_TURN_SEC:g} seconds of speech in a turn, got more"))
         for piece in _pieces(chunk):
             self._post(Speech(piece))
 
@@ -99,7 +99,7 @@ class CloudExchange:
         self._attempts += 1
         self._track = Track(self._attempts)
         if not self._speech_sec and not has_question(self._turn):
-            self._fail(BackendError("expected speech or a question at the end of the history, got nothing to answer"))
+            self._fail(UnsuitedTurn("expected speech or a question at the end of the history, got nothing to answer"))
         self._post(Ask(self._attempts))
         if self._committed:  # before the reply began to be read
             self._post(Commit(self._attempts))
@@ -121,7 +121,7 @@ class CloudExchange:
         try:
             self._outbox.put_nowait(encode(message))
         except WireError as error:
-            self._fail(BackendError(f"the turn cannot be sent to the cloud: {error}"))
+            self._fail(UnsuitedTurn(f"the turn cannot be sent to the cloud: {error}"))
 
     def _fail(self, fault: BackendError) -> None:
         """Nothing more will come, and nothing more is sent."""
@@ -221,7 +221,9 @@ def _refusal(refused: Refused) -> BackendError:
             return AtCapacity(refused.message, retry_after_sec=refused.retry_after_sec or RETRY_AFTER_SEC)
         case "unavailable":
             return BackendUnavailable(refused.message)
-    return BackendError(f"{refused.message} ({refused.code})")
+        case "failed":
+            return BackendError(f"{refused.message} ({refused.code})")
+    return UnsuitedTurn(f"{refused.message} ({refused.code})")
 
 
 def _first(faults: BaseExceptionGroup[BackendError]) -> BackendError:

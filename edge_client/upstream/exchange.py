@@ -11,7 +11,7 @@ from edge_client.device.stopwatch import Stopwatch
 from edge_client.upstream.client_events import ANSWER, COMMIT, WIRE_SAMPLE_RATE, Json, append, opening
 from edge_client.upstream.line import Line, Server
 from edge_client.upstream.reader import ReplyReader
-from routing.errors import BackendError
+from routing.errors import BackendError, UnsuitedTurn
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta, Turn
 
 MAXIMUM_SPEECH_SEC = 120.0  # in one turn: it is kept, for it may have to be said again
@@ -57,7 +57,7 @@ class UpstreamExchange:
             return
         self._speech_sec += chunk.duration_sec
         if self._speech_sec > MAXIMUM_SPEECH_SEC:
-            self._give_up(BackendError(f"expected at most {MAXIMUM_SPEECH_SEC:.0f} s of speech in a turn, got more"))
+            self._give_up(UnsuitedTurn(f"expected at most {MAXIMUM_SPEECH_SEC:.0f} s of speech in a turn, got more"))
             return
         if len(sound := self._resampler.feed(chunk.samples)):
             self._pass_on(append(sound))
@@ -164,7 +164,7 @@ def _phase(event: ReplyEvent) -> str:
 
 def _unanswerable(turn: Turn) -> BackendError | None:
     if turn.privacy == "device_only":
-        return BackendError("expected a turn that may leave the device, got one that may not")
+        return UnsuitedTurn("expected a turn that may leave the device, got one that may not")
     if turn.script is not None:
-        return BackendError("expected a turn to answer, got a text to say to the letter")
+        return UnsuitedTurn("expected a turn to answer, got a text to say to the letter")
     return None
