@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from edge_client.demo.cloud_process import free_port
 
 START_SEC = 90.0
 STOP_SEC = 20.0
@@ -66,15 +66,6 @@ def local_cloud(
             finally:
                 process.terminate()
                 process.wait(STOP_SEC)
-
-
-def free_port() -> int:
-    """One that no program of Ray's gets by chance before Serve asks for it: below those that systems give away."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import shutil
 import signal
@@ -96,7 +97,7 @@ async def cloud_starting(progress: Callable[[str], None], *, command: Command = 
         BackendUnavailable: it did not start.
     """
     coming: Coming = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(_run(command(_free_port()), coming, progress))
+    running = asyncio.create_task(_run(command(free_port()), coming, progress))
     try:
         yield coming
     finally:
@@ -128,8 +129,10 @@ async def _run(command: Sequence[str], coming: Coming, progress: Callable[[str],
         coming.set_exception(fault)
 
 
-def _free_port() -> int:
-    """One that nobody uses now; the cloud must be told a number."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+def free_port() -> int:
+    """One that nobody uses now, nor takes by chance before the cloud does: below those that systems give away."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
