@@ -150,6 +150,12 @@ class Conversation:
         """Of the last item, which a reply without any speech is about."""
         return self._items[-1].privacy if self._items else "any"
 
+    def withhold(self, item_id: str) -> None:
+        """Keep a question from all later turns that may leave the device: it is being answered in private."""
+        match self.get(item_id):
+            case (MessageItem(role="user") | ToolResultItem()) as question:
+                question.privacy = "device_only"
+
     def previous_id(self, item_id: str) -> str | None:
         """The id of the item in front; None for the first item, and for one that was deleted."""
         pairs = zip(self._items, self._items[1:], strict=False)

@@ -221,9 +221,13 @@ class Session:
                 code="conversation_already_has_active_response",
             )
         waiting, self._waiting = self._waiting, None
+        question = waiting.item_id if waiting else self.conversation.last_id
         if waiting and not self._fits(waiting, changes):
             waiting = self._ask_again(waiting, changes)
-        self._answer(waiting or self._new_turn(**changes | self._privacy_of_question))
+        turn = waiting or self._new_turn(**changes | self._privacy_of_question)
+        if question and turn.utterance.turn.privacy == "device_only":
+            self.conversation.withhold(question)
+        self._answer(turn)
 
     @property
     def _privacy_of_question(self) -> dict[str, Any]:

@@ -414,3 +414,25 @@ async def test_a_reply_to_what_was_said_in_private_is_private_and_others_know_no
     assert [turn.privacy for turn in backend.turns] == ["device_only", "device_only", "device_only", "any"]
     assert backend.turns[1].script == "The money!"
     assert backend.turns[3].history == ()
+
+
+@on_virtual_time
+async def test_what_was_asked_in_private_is_kept_from_later_turns() -> None:
+    backend = ScriptedBackend(
+        say("hm", heard="my secret"), say("sure", heard="my secret"), say("indeed", heard="hello")
+    )
+    async with on_stage(backend, create_response=False) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1)
+        stage.session.create_reply(privacy="device_only")
+        await stage.pause(2)
+        stage.session.conversation.add(
+            MessageItem(id="item_1", role="user", medium="text", pieces=[SpokenText("hush")])
+        )
+        stage.session.create_reply(privacy="device_only")
+        await stage.pause(2)
+        await stage.speak(0.6)
+        await stage.pause(1)
+    assert [turn.privacy for turn in backend.turns] == ["any", "device_only", "device_only", "any"]
+    assert Message("user", "hush") in backend.turns[2].history
+    assert backend.turns[3].history == ()
