@@ -34,7 +34,10 @@ def look(supplies: Path = SUPPLIES) -> DeviceState:
 
 def _load() -> float:
     """Processes that wish to run, per core; 0 where the system does not count them."""
-    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # no such function here, or a container that hides the figure
+        return 0.0
 
 
 def _battery(supplies: Path) -> float | None:

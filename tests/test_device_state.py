@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_the_emptiest_battery_counts(tmp_path: Path) -> None:
     supply(tmp_path, "BAT1", type="Battery", capacity="35", status="Discharging")
     supply(tmp_path, "mouse", type="Battery", capacity="2", status="Discharging", scope="Device")
     assert look(tmp_path).battery == 0.35
+
+
+def test_a_load_that_the_system_keeps_to_itself_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden() -> tuple[float, float, float]:
+        raise OSError("Load averages are unobtainable")
+
+    monkeypatch.setattr(os, "getloadavg", hidden)
+    assert look(tmp_path).load == 0.0
 
 
 @pytest.mark.parametrize(
