@@ -284,6 +284,10 @@ class Outlook:
         if told > 0.0:
             self._learn(speech_sec, waited_sec, now, evidence=told, is_bound=True)
 
+    def note_let_go(self, now: float) -> None:  # noqa: ARG002 - as the others
+        """A turn that was sent there ended without telling whether it would have been answered well."""
+        self._breaker.note_let_go()
+
     def note_failure(self, now: float, *, retry_after_sec: float | None = None) -> None:
         """It could not be reached, refused or broke off; a full one says when to come back."""
         if retry_after_sec is not None:

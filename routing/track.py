@@ -138,9 +138,15 @@ class Track:
         """Nobody wants it any more. Its backend forgets it, soon after."""
         if self.over_at is None:
             self._end()
-            if self._is_timed and self.first_at is None:
-                self.contender.outlook.note_unanswered(self._speech_sec, self.work_sec, self.moved_at)
+            self._note_let_go()
         self.stop_reading()
+
+    def _note_let_go(self) -> None:
+        outlook = self.contender.outlook
+        if self._is_timed and self.first_at is None:
+            outlook.note_unanswered(self._speech_sec, self.work_sec, self.moved_at)
+        else:
+            outlook.note_let_go(self.moved_at)
 
     def fail(self, fault: Fault) -> None:
         """Give it up; what came of it can still be told."""
@@ -257,7 +263,7 @@ def note_failure(contender: Contender, fault: Fault) -> None:
         case AtCapacity(retry_after_sec=retry_after_sec):
             contender.outlook.note_failure(_now(), retry_after_sec=retry_after_sec)
         case InvalidRequest() | UnsuitedTurn():
-            contender.outlook.note_unanswered(0.0, 0.0, _now())
+            contender.outlook.note_let_go(_now())
         case _:
             contender.outlook.note_failure(_now())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from routing.errors import AtCapacity, BackendUnavailable
 from routing.router import Router
 from routing.turns import AudioChunk, Heard, Placement, ReplyEnd, TextDelta, Turn
-from tests.contenders import END, NEVER, TURN, Timed, listen, sound
+from tests.contenders import END, NEVER, SPEECH, TURN, Timed, Told, contender, in_order, listen, read, sound
 from tests.scripted import ScriptedBackend, say
 from tests.virtual_time import on_virtual_time
 
@@ -141,3 +142,21 @@ async def test_an_announcement_is_opened_to_those_only_who_say_a_given_text() ->
     told = await listen(near, far, turn=replace(TURN, script="Your tea is ready."))
     assert told.voices == ["device"]
     assert far.turns == []
+
+
+@on_virtual_time
+async def test_a_probe_that_lost_after_its_first_sound_leaves_room_for_the_next() -> None:
+    near, far = device(0.1, "Device.", sound(1), END), cloud(0.1, "Cloud.", *[sound(0.1), 0.1] * 30, END)
+    told = Told()
+    contenders = [contender(near), contender(far)]
+    for _ in range(3):
+        contenders[1].outlook.note_failure(0.0)
+    await asyncio.sleep(2)
+    router = Router(contenders, choose=in_order("device", "cloud"), on_placed=told.records.append)
+    for _ in range(2):
+        async with router.open(TURN, on_heard=lambda _: None) as exchange:
+            exchange.feed(SPEECH)
+            asyncio.get_running_loop().call_later(0.3, exchange.commit)
+            await read(exchange, told)
+    assert told.voices == ["device", "device"]
+    assert len(far.turns) == 2

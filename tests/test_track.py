@@ -32,6 +32,9 @@ class Diary(Outlook):
     def note_unanswered(self, speech_sec: float, waited_sec: float, now: float) -> None:
         self.notes.append(("unanswered", speech_sec, round(waited_sec, 3)))
 
+    def note_let_go(self, now: float) -> None:
+        self.notes.append(("let go",))
+
     def note_failure(self, now: float, *, retry_after_sec: float | None = None) -> None:
         self.notes.append(("failure", retry_after_sec))
 
@@ -103,7 +106,7 @@ async def test_nothing_is_read_behind_the_words_until_it_is_wanted() -> None:
 async def test_the_outlook_learns_of_answers() -> None:
     assert await notes_of(0.3, "a", sound(1), END) == [("response", 2.0, 0.3), ("success",)]
     assert await notes_of(WORDS, NEVER, seconds=0.7) == [("unanswered", 2.0, 0.7)]
-    assert await notes_of(0.3, sound(1), NEVER) == [("response", 2.0, 0.3)]
+    assert await notes_of(0.3, sound(1), NEVER) == [("response", 2.0, 0.3), ("let go",)]
 
 
 @on_virtual_time
@@ -120,7 +123,7 @@ async def test_the_outlook_learns_of_failures() -> None:
 @on_virtual_time
 async def test_what_is_wrong_with_a_turn_is_not_held_against_who_was_asked() -> None:
     for fault in (InvalidRequest("no such thing"), UnsuitedTurn("too long")):
-        assert await notes_of(0.3, fault) == [("unanswered", 0.0, 0.0)]  # nobody waited: if it was a probe, it is over
+        assert await notes_of(0.3, fault) == [("let go",)]
 
 
 @on_virtual_time
