@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 
+from routing.allowance import Allowance
 from routing.contender import Contender
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest, UnsuitedTurn
 from routing.settings import RoutingSettings
-from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, Turn
+from routing.turns import AudioChunk, Exchange, Heard, Placement, ReplyEnd, ReplyEvent, TextDelta, Turn
 from routing.voiced import is_first
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Track:
         self.wanted_at: float | None = None  # when an answer was asked for, and not only the user's words
         self.fault: Fault | None = None
         self._turn = turn
+        self._allowance = Allowance(turn)
         self._speech_sec = speech_sec
         self._settings = settings
         self._on_commit = on_commit
@@ -74,7 +76,8 @@ class Track:
 
     def want(self) -> None:
         """Read on behind the user's words."""
-        self.wanted_at = _now() if self.wanted_at is None else self.wanted_at
+        if self.wanted_at is None:
+            self.wanted_at = self.moved_at = _now()
         self._wanted.set()
 
     def rest(self) -> None:
@@ -207,9 +210,13 @@ class Track:
         await self._room.wait()
 
     def _take(self, event: ReplyEvent) -> None:
-        if self._has_ended or isinstance(event, Placement):
+        if self._has_ended:
+            return
+        self._allowance.spend(event)
+        if isinstance(event, Placement) or _is_empty(event):
             return  # where a router is routed over, only one of the two speaks
-        self.moved_at = _now()
+        if is_first(event, self._turn):  # what is not noticed does not break a silence
+            self.moved_at = _now()
         if isinstance(event, Heard):
             self.heard = self.heard or (event if event.is_final else None)
         else:
@@ -236,7 +243,7 @@ class Track:
 
     def _note_end(self) -> None:
         self._has_ended = True
-        self.over_at = now = self.moved_at
+        self.over_at = self.moved_at = now = _now()
         self.contender.outlook.note_success(now)
         if self._streams_from:
             began_at, sound_sec = self._streams_from
@@ -295,6 +302,16 @@ class Silent(BackendError):
 
 def _sound_sec(event: ReplyEvent) -> float:
     return event.duration_sec if isinstance(event, AudioChunk) else 0.0
+
+
+def _is_empty(event: ReplyEvent) -> bool:
+    match event:
+        case AudioChunk(samples=samples):
+            return not len(samples)
+        case TextDelta(text=text):
+            return not text
+        case _:
+            return False
 
 
 def _now() -> float:

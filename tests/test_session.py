@@ -30,6 +30,7 @@ from routing.turns import (
     ReplyEvent,
     Samples,
     TextDelta,
+    Tool,
     ToolCall,
     ToolResult,
     Turn,
@@ -225,7 +226,8 @@ async def test_a_tool_call_and_its_result() -> None:
         yield ToolCall("call_1", "get_weather", '{"city": "Paris"}')
         yield ReplyEnd()
 
-    async with on_stage(ScriptedBackend(call, say("It is sunny"))) as stage:
+    tools = (Tool("get_weather", "Tells the weather.", {"type": "object"}),)
+    async with on_stage(ScriptedBackend(call, say("It is sunny")), tools=tools) as stage:
         await stage.speak(0.6)
         await stage.pause(1)
         assert stage.got(ReplyToolCall)[0].item.call.name == "get_weather"

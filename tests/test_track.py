@@ -153,3 +153,19 @@ async def test_closing_rolls_the_reply_back_once() -> None:
         track.close()
         await track.settled()
         assert (exchange.rolled_back, exchange.is_replying) == (1, False)
+
+
+@on_virtual_time
+async def test_a_flood_of_words_ends_as_a_fault() -> None:
+    async with reading(sound(1), "well, " * 4000, NEVER) as (track, _):
+        await asyncio.sleep(1)
+        assert isinstance(track.fault, BackendError)
+
+
+@on_virtual_time
+async def test_what_nobody_notices_does_not_break_a_silence() -> None:
+    async with reading(0.1, sound(1), 0.4, "hm", 0.4, sound(0), 0.4, "", 0.4, NEVER) as (track, _):
+        await asyncio.sleep(5)
+        assert round(track.moved_at, 3) == 0.1
+        assert [track.take(), track.take()][1] == TextDelta("hm")
+        assert track.take() is None

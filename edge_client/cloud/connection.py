@@ -19,7 +19,7 @@ from routing.wire import MAXIMUM_MESSAGE_BYTES, Message, WireError, decode
 
 RETRY_AFTER_SEC = 1.0  # when to come back to a full cloud that does not say
 PARTING_SEC = 0.1  # how long a goodbye may take to leave this machine
-FRAMES_AHEAD = 64  # received and not yet looked at; above it the socket is not read
+FRAMES_AHEAD = 16  # received and not yet looked at; above it the socket is not read
 
 _PEERS_NONSENSE = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG}
 
@@ -90,7 +90,7 @@ class Line:
             raise BackendUnavailable(message) from None
         except InvalidStatus as refused:
             raise _refused(refused.response) from refused
-        except (OSError, EOFError, UnicodeError, WebSocketException) as error:  # UnicodeError: no name of a host
+        except (OSError, EOFError, ValueError, WebSocketException) as error:  # ValueError: no name of a host, no URL
             raise BackendUnavailable(f"the cloud cannot be reached: {error}") from error
 
     async def _dial(self, path: str, headers: Mapping[str, str]) -> ClientConnection:

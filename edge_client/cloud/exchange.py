@@ -177,6 +177,7 @@ class CloudExchange:
     async def _receive(self, connection: Connection) -> None:
         while True:
             await self._take(await connection.receive())
+            await asyncio.sleep(0)  # what has come already is there without waiting: others have their turn between
 
     async def _take(self, message: Message) -> None:
         match message:

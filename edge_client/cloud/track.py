@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from routing.allowance import characters_of
 from routing.errors import BackendError
-from routing.turns import ReplyEvent
+from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, ReplyEvent
 
 MAXIMUM_EVENTS = 256  # some seconds of speech; when full, the socket is not read until there is room
+MAXIMUM_SIZE = 15 * REPLY_SAMPLE_RATE  # of all together, in samples and characters: an event may be a megabyte
 
 
 class Track:
@@ -17,6 +19,7 @@ class Track:
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
         self._events: deque[ReplyEvent] = deque()
+        self._size = 0
         self._fault: BackendError | None = None
         self._closed = False
         self._news = asyncio.Event()
@@ -24,11 +27,12 @@ class Track:
 
     async def put(self, event: ReplyEvent) -> None:
         """Add an event; waits while the track is full, and drops it where nobody reads any more."""
-        while len(self._events) >= MAXIMUM_EVENTS and not self._closed:
+        while self._is_full and not self._closed:
             self._room.clear()
             await self._room.wait()
         if not self._closed:
             self._events.append(event)
+            self._size += _size(event)
             self._news.set()
 
     def fail(self, fault: BackendError) -> None:
@@ -47,11 +51,21 @@ class Track:
                 raise self._fault
             self._news.clear()
             await self._news.wait()
+        event = self._events.popleft()
+        self._size -= _size(event)
         self._room.set()
-        return self._events.popleft()
+        return event
 
     def close(self) -> None:
         """Nobody reads any more."""
         self._closed = True
         self._events.clear()
         self._room.set()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._events) >= MAXIMUM_EVENTS or self._size >= MAXIMUM_SIZE
+
+
+def _size(event: ReplyEvent) -> int:
+    return len(event.samples) if isinstance(event, AudioChunk) else characters_of(event)
