@@ -53,7 +53,7 @@ MAXIMUM_TURN_MESSAGES = 12_000  # of the shortest chunks, 20 ms, half of them fi
 MAXIMUM_ID_CHARACTERS = 200  # of a session, a turn, a call
 MAXIMUM_HISTORY_ITEMS = 1000
 MAXIMUM_TOOLS = 200
-MAXIMUM_NUMBER = 2**32 - 1  # of an attempt or a heartbeat
+MAXIMUM_NUMBER = 2**32 - 1  # of an attempt or a heartbeat, and of whatever a load counts
 
 PCM16_SCALE = np.float32(32768.0)
 _LOUDEST, _LOWEST = np.float32(32767 / 32768), np.float32(-1.0)
@@ -82,6 +82,7 @@ def _bounded_turn(turn: Turn) -> Turn:
 def _possible_load(load: Load) -> Load:
     amounts = (load.slots, load.in_use, load.waiting, load.queue_wait_sec, load.first_audio_p95_sec or 0.0)
     _expect(min(amounts) >= 0, "amounts of at least 0", min(amounts))
+    _expect(max(amounts) <= MAXIMUM_NUMBER, f"amounts of at most {MAXIMUM_NUMBER}", "more")
     return load
 
 

@@ -275,6 +275,11 @@ def raw(kind: int, rest: object = b"") -> bytes:
             "expected JSON, got something else",
         ),
         (raw(18, {"number": 1, "load": {"slots": 1, "in_use": -2}}), "expected amounts of at least 0, got -2"),
+        (raw(18, {"number": 1, "load": {"slots": 10**400, "in_use": 0}}), "expected amounts of at most 4294967295"),
+        (
+            raw(18, {"number": 1, "load": {"slots": 1, "in_use": 0, "queue_wait_sec": 1e308}}),
+            "expected amounts of at most 4294967295, got more",
+        ),
         (raw(1, {"turn": {"session_id": "s", "turn_id": "t"}}), "Open.turn.index: Field required"),
         (raw(1, {"turn": {"session_id": "s", "turn_id": "t", "index": -1}}), "expected an index of at least 0, got -1"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -51,7 +51,7 @@ class CloudSettings(BaseModel):
 
 def _check(url: str) -> None:
     """The address may hold a secret, so no error repeats more of it than its scheme."""
-    parts = urlsplit(url)  # raises ValueError for what is no URL
+    parts = _split(url)
     if parts.scheme not in {"ws", "wss"}:
         raise ValueError(f"expected a URL that begins with ws:// or wss://, got {_scheme(url)}")
     if not parts.hostname:
@@ -60,7 +60,15 @@ def _check(url: str) -> None:
         raise ValueError("expected a URL without a user or password: set the key instead")
     if parts.query or parts.fragment:
         raise ValueError("expected a URL without ? and #, got one with")
-    _ = parts.port  # raises ValueError out of range
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # it quotes the address
+        raise ValueError("expected a URL with a host and a port, as in wss://cloud.example:8443, got none") from None
+    return parts
 
 
 def _scheme(url: str) -> str:

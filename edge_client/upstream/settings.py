@@ -39,7 +39,11 @@ class UpstreamSettings(BaseModel):
 
 def _split(url: str) -> SplitResult:
     """Raises ValueError for what is no address. The message does not repeat it: keys are kept in some."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # it quotes the address
+        raise ValueError("expected an address like wss://127.0.0.1:8080, got none") from None
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ValueError(f"expected an address like wss://127.0.0.1:8080, got one with the scheme {parts.scheme!r}")
     return parts
