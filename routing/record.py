@@ -7,20 +7,22 @@ shows that nobody else was told of it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from routing.errors import InvalidRequest, SettingsError
+from routing.latency import LEVELS
 from routing.policy import Choice, DeviceState, PolicyName, Prospect, Question, worth_sec
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 type Ending = Literal["told", "cut", "failed", "dropped"]
 
 FORMAT: Final = "antiphon.placement.1"  # of a line; another shape gets another number
+LAST_MOMENT = 253_402_214_400.0  # seconds since 1970, with a day to spare for time zones
 SHOWN_CHARACTERS = 60  # of what a line held instead
 WAITING_RECORDS = 1024  # until the disk has taken them: at a turn a second, a quarter of an hour
 
@@ -161,13 +164,23 @@ class PlacementRecord:
 # -- as text ---------------------------------------------------------------------------------------------------------
 
 
+def _possible(record: PlacementRecord) -> PlacementRecord:
+    if not 0.0 <= record.at <= LAST_MOMENT:
+        raise ValueError(f"expected at to be seconds since 1970 up to the year 9999, got {record.at:g}")
+    for prospect in record.prospects:
+        got = len(prospect.response.values)
+        if got != len(LEVELS):
+            raise ValueError(f"expected {len(LEVELS)} quantiles of the response of {prospect.name}, got {got}")
+    return record
+
+
 class _Line(BaseModel):
     """What a line of the file holds."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     format: Literal["antiphon.placement.1"] = FORMAT
-    placement: PlacementRecord
+    placement: Annotated[PlacementRecord, AfterValidator(_possible)]
 
 
 def as_json_line(record: PlacementRecord) -> str:
@@ -193,7 +206,7 @@ def from_json_line(line: str | bytes, *, number: int = 1) -> PlacementRecord:
 def _document(line: str | bytes, number: int) -> dict[str, object]:
     try:
         document = json.loads(line)
-    except ValueError as error:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or brackets without end
         raise RecordError(f"line {number}: expected a JSON object, got {_shown(line)} ({error})") from None
     if not isinstance(document, dict):
         raise RecordError(f"line {number}: expected a JSON object, got {_shown(document)}")
@@ -272,12 +285,22 @@ class RecordFile:
 
     def _write(self, record: PlacementRecord) -> None:
         try:
-            self._file.write(as_json_line(record).encode() + b"\n")
+            self._append(as_json_line(record).encode() + b"\n")
             self._written += 1
-        except (OSError, PydanticSerializationError) as error:
+        except (OSError, ValueError) as error:  # ValueError: what cannot be put in JSON
             if not self._failed:  # a full disk is told of once
                 logger.warning("cannot write placements to %s: %s", self.path, error)
             self._failed += 1
+
+    def _append(self, line: bytes) -> None:
+        """All of it or nothing: the rest of a line that a full disk took in part would spoil the next one."""
+        taken = self._file.write(line) or 0
+        if taken == len(line):
+            return
+        end = self._file.tell()
+        if os.fstat(self._file.fileno()).st_size == end:  # nobody has written behind it
+            self._file.truncate(end - taken)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @asynccontextmanager

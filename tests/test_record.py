@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from routing.errors import SettingsError
 from routing.policy import Question
-from routing.record import RecordError, RecordFile, as_json_line, from_json_line, recording
+from routing.record import RecordError, RecordFile, RecordFileStatistics, as_json_line, from_json_line, recording
 from tests.placements import record
 
 # -- hindsight -------------------------------------------------------------------------------------------------------
@@ -87,6 +88,7 @@ def test_a_line_formatted_by_others_is_read_as_well() -> None:
         ("", "line 7: expected a JSON object, got ''"),
         (b"\xff\x00", r"line 7: expected a JSON object, got b'\\xff\\x00'"),
         ("[1]", r"line 7: expected a JSON object, got \[1\]"),
+        ("[" * 100_000, "line 7: expected a JSON object, got "),
         ('{"name": "span"}', "line 7: expected a record of the format antiphon.placement.1, got None"),
     ],
 )
@@ -122,6 +124,18 @@ def test_a_fault_names_its_field(path: str, value: object, shown: str) -> None:
         from_json_line(damaged(path, value), number=2)
     assert str(fault.value).startswith(f"line 2: {path}: ")
     assert str(fault.value).endswith(f"got {shown}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("at", 1e300, "expected at to be seconds since 1970 up to the year 9999, got 1e.300"),
+        ("prospects.0.response.values", [0.1], "expected 8 quantiles of the response of .*, got 1"),
+    ],
+)
+def test_what_no_turn_can_have_had_is_refused(path: str, value: object, expected: str) -> None:
+    with pytest.raises(RecordError, match=expected):
+        from_json_line(damaged(path, value))
 
 
 def test_a_missing_field_is_named() -> None:
@@ -194,3 +208,18 @@ def test_a_full_disk_costs_records_and_no_turn(tmp_path: Path, caplog: pytest.Lo
     file.close()
     assert file.statistics().failed == 2
     assert len(caplog.records) == 1
+
+
+def test_a_disk_that_takes_half_a_line_leaves_the_lines_whole(tmp_path: Path) -> None:
+    path, line = tmp_path / "placements.jsonl", as_json_line(record()) + "\n"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(line) * 3 // 2, limits[1]))
+    try:
+        file = RecordFile(path)
+        file.add(record())
+        file.add(record())
+        file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.statistics() == RecordFileStatistics(written=1, waiting=0, dropped=0, failed=1)
+    assert path.read_text() == line
