@@ -21,7 +21,7 @@ from edge_client.tone import ToneBackend
 from tests.edge import running_edge
 from tests.scripted import ScriptedBackend, say, tone
 
-COMMANDS = ("edge", "call", "bench", "probe", "talk", "demo", "models")
+COMMANDS = ("edge", "call", "bench", "probe", "talk", "demo", "models", "route")
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_without_arguments_there_is_help() -> None:
     assert "Where to begin" in run().output
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "models"])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in {"models", "route"}])
 def test_every_command_teaches_by_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -67,9 +67,9 @@ def test_every_command_teaches_by_examples(command: str) -> None:
     assert len(re.findall(rf"antiphon {command}", result.output)) >= 2
 
 
-@pytest.mark.parametrize("command", ["pull", "list", "verify"])
-def test_the_models_commands_explain_themselves(command: str) -> None:
-    assert run("models", command, "--help").exit_code == 0
+@pytest.mark.parametrize("command", ["models pull", "models list", "models verify", "route explain", "route replay"])
+def test_the_commands_of_a_group_explain_themselves(command: str) -> None:
+    assert run(*command.split(), "--help").exit_code == 0
 
 
 def test_the_version() -> None:

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from deployments.offspring import PROCESSES
-from tests.cloud import SCRIPTED, free_port
+from edge_client.demo.cloud_process import free_port
+from tests.cloud import SCRIPTED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -23,7 +23,7 @@ class CloudSettings(BaseModel):
     connect_timeout_sec: float = Field(default=2.0, gt=0, le=60)  # name, TCP, TLS and handshake together
     heartbeat_sec: float = Field(default=2.0, gt=0, le=600)  # from one heartbeat to the next
     heartbeat_timeout_sec: float = Field(default=1.5, gt=0, le=60)  # a pong that is later counts as silence
-    longest_back_off_sec: float = Field(default=30.0, gt=0, le=3600)  # between two attempts to reach a silent cloud
+    longest_back_off_sec: float = Field(default=10.0, gt=0, le=3600)  # between two attempts to reach a silent cloud
 
     @field_validator("url")
     @classmethod

@@ -18,7 +18,7 @@ from edge_client.device.prompt import prompt_for, well_formed
 from edge_client.device.results import say_result
 from edge_client.device.skills import Answer
 from edge_client.device.speaker import Speaker
-from edge_client.device.stopwatch import Stopwatch
+from edge_client.stopwatch import Stopwatch
 from routing.errors import BackendError
 from routing.turns import (
     SPEECH_SAMPLE_RATE,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_client.device.calls import call
-from edge_client.device.stopwatch import Stopwatch
+from edge_client.stopwatch import Stopwatch
 from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Samples, TextDelta
 
 if TYPE_CHECKING:

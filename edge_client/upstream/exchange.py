@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from edge_client.audio import Resampler
-from edge_client.device.stopwatch import Stopwatch
+from edge_client.stopwatch import Stopwatch
 from edge_client.upstream.client_events import ANSWER, COMMIT, WIRE_SAMPLE_RATE, Json, append, opening
 from edge_client.upstream.line import Line, Server
 from edge_client.upstream.reader import ReplyReader
