@@ -66,7 +66,6 @@ class Replica:
         if len(self._turns) >= self._maximum_turns:
             yield [encode(refusal(WHOLE_TURN, self._full()))]
             return
-        yield [encode(Welcome(serve.get_replica_context().replica_id.unique_id))]
         async with aclosing(self._serve(key, message.turn)) as told:
             async for messages in told:
                 yield messages
@@ -74,6 +73,7 @@ class Replica:
     async def _serve(self, key: str, turn: Turn) -> AsyncGenerator[list[bytes]]:
         served = self._turns[key] = ServedTurn(turn, self._model.backend, on_error=self._note_error)
         try:
+            yield [encode(Welcome(serve.get_replica_context().replica_id.unique_id))]  # `send` finds the turn from now
             async with aclosing(served.told()) as told:
                 async for messages in told:
                     yield messages
