@@ -52,7 +52,7 @@ class Faults:
     Args:
         delay_sec: that everything the cloud says is late
         refuse_http: status of an answer in HTTP, in place of a WebSocket
-        retry_after: header that goes with it
+        retry_after: header that goes with it; several where bars are between
         refuse: sent in place of `Welcome`, before the connection is closed
         refuse_attempts: sent in place of a reply, with this attempt's number
         stall_after_audio: chunks of sound in a reply before nothing more comes, ever
@@ -150,8 +150,8 @@ def refusal(connection: ServerConnection, faults: Faults) -> Response | None:
     if faults.refuse_http is None:
         return None
     response = connection.respond(HTTPStatus(faults.refuse_http), "refused\n")
-    if faults.retry_after is not None:
-        response.headers["Retry-After"] = faults.retry_after
+    for value in [] if faults.retry_after is None else faults.retry_after.split("|"):
+        response.headers["Retry-After"] = value  # another one beside those that are there
     return response
 
 

@@ -336,6 +336,7 @@ async def test_a_fault_of_the_cloud_has_a_name(faults: Faults, kind: type[Backen
     [
         (Faults(refuse_http=429), 1.0),
         (Faults(refuse_http=503, retry_after="7"), 7.0),
+        (Faults(refuse_http=503, retry_after="7|8"), 7.0),
         (Faults(refuse=Refused(0, "at_capacity", "full", 2.5)), 2.5),
         (Faults(refuse=Refused(0, "at_capacity", "full")), 1.0),
         (Faults(refuse_attempts=Refused(1, "at_capacity", "full", 0.5)), 0.5),

@@ -141,15 +141,13 @@ def _lost(closed: ConnectionClosed) -> BackendError:
 
 def _refused(response: Response) -> BackendError:
     """An answer in HTTP where a WebSocket was asked for."""
-    retry_after_sec = _seconds(response.headers.get("Retry-After"))
+    retry_after_sec = _seconds(*response.headers.get_all("Retry-After")[:1])
     message = f"the cloud refused the connection: HTTP {response.status_code} {response.reason_phrase}"
     if response.status_code == 429 or retry_after_sec is not None:
         return AtCapacity(message, retry_after_sec=retry_after_sec or RETRY_AFTER_SEC)
     return BackendUnavailable(message)
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _seconds(retry_after: str = "") -> float | None:
     """Only in seconds: a date would need a clock that agrees with theirs."""
-    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
-        return None
-    return float(retry_after)
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
