@@ -69,6 +69,7 @@ async def beating_cloud(
         settings = CloudSettings(
             url=cloud.url,
             heartbeat_sec=heartbeat_sec,
+            longest_back_off_sec=30.0,
             heartbeat_timeout_sec=patience_sec,
             connect_timeout_sec=patience_sec,
         )
