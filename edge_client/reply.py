@@ -258,7 +258,8 @@ class Reply:
         )
 
     def _report(self) -> TurnReport:
-        timings = self._times.milliseconds() | dict(self._end.timings_ms)
+        own = self._times.milliseconds()  # nobody else may tell those
+        timings = own | {name: each for name, each in self._end.timings_ms.items() if name not in own}
         return TurnReport(
             index=self.turn.index,
             turn_id=self.turn.turn_id,

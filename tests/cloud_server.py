@@ -53,6 +53,7 @@ class Faults:
         delay_sec: that everything the cloud says is late
         refuse_http: status of an answer in HTTP, in place of a WebSocket
         retry_after: header that goes with it; several where bars are between
+        location: likewise, where somebody is sent elsewhere
         refuse: sent in place of `Welcome`, before the connection is closed
         refuse_attempts: sent in place of a reply, with this attempt's number
         stall_after_audio: chunks of sound in a reply before nothing more comes, ever
@@ -64,6 +65,7 @@ class Faults:
     delay_sec: float = 0.0
     refuse_http: int | None = None
     retry_after: str | None = None
+    location: str | None = None
     refuse: Refused | None = None
     refuse_attempts: Refused | None = None
     stall_after_audio: int | None = None
@@ -150,6 +152,8 @@ def refusal(connection: ServerConnection, faults: Faults) -> Response | None:
     if faults.refuse_http is None:
         return None
     response = connection.respond(HTTPStatus(faults.refuse_http), "refused\n")
+    if faults.location:
+        response.headers["Location"] = faults.location
     for value in [] if faults.retry_after is None else faults.retry_after.split("|"):
         response.headers["Retry-After"] = value  # another one beside those that are there
     return response

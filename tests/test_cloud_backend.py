@@ -331,6 +331,13 @@ async def test_a_fault_of_the_cloud_has_a_name(faults: Faults, kind: type[Backen
         raise fault
 
 
+async def test_nobody_else_hears_what_was_meant_for_the_cloud() -> None:
+    async with cloud_server(ScriptedBackend()) as other:
+        fault = await fault_of(Faults(refuse_http=307, location=f"{other.url}/v1/turns"))
+        assert "HTTP 307" in str(fault)
+        assert not other.requests
+
+
 @pytest.mark.parametrize(
     ("faults", "retry_after_sec"),
     [

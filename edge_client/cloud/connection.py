@@ -8,12 +8,13 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 
 from edge_client.cloud.settings import CloudSettings
+from edge_client.straight import connect_straight
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
 from routing.wire import MAXIMUM_MESSAGE_BYTES, Message, WireError, decode
 
@@ -94,7 +95,7 @@ class Line:
             raise BackendUnavailable(f"the cloud cannot be reached: {error}") from error
 
     async def _dial(self, path: str, headers: Mapping[str, str]) -> ClientConnection:
-        return await connect(
+        return await connect_straight(
             self._settings.url + path,
             additional_headers={**headers, **self._authorization()},
             ssl=await self._tls(),

@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from edge_client.straight import connect_straight
 from edge_client.upstream.client_events import Json
 from edge_client.upstream.faults import broken, from_closing, from_connecting
 from edge_client.upstream.inbox import Inbox
@@ -37,12 +38,12 @@ class Server:
     trust: ssl.SSLContext | None  # None where the address is not encrypted
     connect_timeout_sec: float
 
-    def call(self, headers: Mapping[str, str]) -> connect:
+    def call(self, headers: Mapping[str, str]) -> connect_straight:
         """A connection that is still to be made.
 
         It sends no pings: their answers would wait behind the sound that is not read yet, and look like a dead line.
         """
-        return connect(
+        return connect_straight(
             self.address,
             additional_headers={**self.headers, **headers},
             ssl=self.trust,
@@ -109,7 +110,7 @@ class Line:
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
-    async def _run(self, call: connect) -> None:
+    async def _run(self, call: connect_straight) -> None:
         try:
             await self._converse(await call)
         except (OSError, WebSocketException, EOFError) as error:
