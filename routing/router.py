@@ -18,6 +18,7 @@ from routing.record import PlacementRecord
 from routing.seat import Seat
 from routing.settings import RoutingSettings
 from routing.track import Track, why
+from routing.turn_tasks import turn_tasks
 from routing.turns import AudioChunk, Backend, Exchange, Heard, ReplyEvent, Turn
 
 type Choose = Callable[[PolicyName, Question, Sequence[Prospect], DeviceState], Choice]
@@ -90,8 +91,7 @@ class Router:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
         """See `routing.turns.Backend`. A turn that stays here is opened to nobody elsewhere."""
-        fault: Exception | None = None
-        async with asyncio.TaskGroup() as tasks:
+        async with turn_tasks() as tasks:
             exchange = RoutedExchange(
                 turn,
                 self._contenders,
@@ -102,12 +102,8 @@ class Router:
             )
             try:
                 yield exchange
-            except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
-                fault = error
             finally:
                 exchange.leave()
-        if fault is not None:
-            raise fault
 
 
 class RoutedExchange:

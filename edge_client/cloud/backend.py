@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from edge_client.cloud.connection import Line
 from edge_client.cloud.exchange import CloudExchange
 from edge_client.cloud.settings import CloudSettings
+from routing.turn_tasks import turn_tasks
 from routing.turns import Heard, Turn
 
 
@@ -27,14 +27,9 @@ class CloudBackend:
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[CloudExchange]:
         """Connecting goes on while chunks are fed. Leaving hangs up, which stops the work for the turn at once."""
         exchange = CloudExchange(turn, on_heard=on_heard)
-        fault: Exception | None = None
-        async with asyncio.TaskGroup() as tasks:
+        async with turn_tasks() as tasks:
             carrying = tasks.create_task(exchange.carry(self._line))
             try:
                 yield exchange
-            except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
-                fault = error
             finally:
                 carrying.cancel()
-        if fault is not None:
-            raise fault

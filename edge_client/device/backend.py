@@ -21,6 +21,7 @@ from edge_client.device.prompt import prompt_for
 from edge_client.device.settings import DeviceSettings
 from edge_client.device.skills import SkillRegistry
 from edge_client.device.tool_caller import ToolCaller
+from routing.turn_tasks import turn_tasks
 from routing.turns import Heard, Turn
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class DeviceBackend:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[DeviceExchange]:
         """Leaving drops what still waits for a model; see `routing.turns.Backend`."""
-        fault: Exception | None = None
-        async with asyncio.TaskGroup() as tasks:
+        async with turn_tasks() as tasks:
             exchange = DeviceExchange(
                 turn,
                 library=self._library,
@@ -89,9 +89,5 @@ class DeviceBackend:
             listening = tasks.create_task(exchange.listen())
             try:
                 yield exchange
-            except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
-                fault = error
             finally:
                 listening.cancel()
-        if fault is not None:
-            raise fault

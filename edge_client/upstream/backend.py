@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from edge_client.upstream.line import Server
 from edge_client.upstream.settings import UpstreamSettings
 from routing.errors import SettingsError
 from routing.policy import Traits
+from routing.turn_tasks import turn_tasks
 from routing.turns import Heard, Turn
 
 
@@ -36,17 +36,12 @@ class UpstreamBackend:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[UpstreamExchange]:
         """Leaving closes the connection, which stops the server's work; see `routing.turns.Backend`."""
-        fault: Exception | None = None
-        async with asyncio.TaskGroup() as tasks:
+        async with turn_tasks() as tasks:
             exchange = UpstreamExchange(turn, server=self._server, voice=self._voice, tasks=tasks, on_heard=on_heard)
             try:
                 yield exchange
-            except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
-                fault = error
             finally:
                 exchange.close()
-        if fault is not None:
-            raise fault
 
 
 def _server(settings: UpstreamSettings) -> Server:
