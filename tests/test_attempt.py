@@ -9,7 +9,7 @@ from dataclasses import replace
 from routing.errors import BackendUnavailable
 from routing.record import Switch
 from routing.settings import RoutingSettings
-from routing.turns import AudioChunk, Heard, Placement, Reminder, ReplyEnd, TextDelta, ToolCall
+from routing.turns import AudioChunk, Heard, Placement, Reminder, ReplyEnd, TextDelta, Tool, ToolCall
 from tests.conftest import other_tasks
 from tests.contenders import (
     AWAY,
@@ -155,9 +155,10 @@ async def test_a_turn_that_stays_on_the_device_by_policy_is_opened_nowhere_else(
 @on_virtual_time
 async def test_a_call_of_a_tool_is_an_answer_and_a_losers_has_no_effect() -> None:
     call = ToolCall("call_1", "lamp", "{}")
-    told = await listen(device(call, END), cloud(0.2, "Cloud.", sound(1), END))
+    turn = replace(TURN, tools=(Tool("lamp", "Switches the lamp.", {}),))
+    told = await listen(device(call, END), cloud(0.2, "Cloud.", sound(1), END), turn=turn)
     assert not told.got(ToolCall)
-    told = await listen(device(call, END), cloud(NEVER))
+    told = await listen(device(call, END), cloud(NEVER), turn=turn)
     assert told.got(ToolCall) == [call]
     assert told.got(ReplyEnd)
 
