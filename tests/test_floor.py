@@ -23,6 +23,7 @@ from routing.turns import (
     ReplyEvent,
     Samples,
     TextDelta,
+    Tool,
     ToolCall,
     Turn,
 )
@@ -268,7 +269,7 @@ async def test_a_cut_in_the_second_message_of_a_reply_keeps_the_first() -> None:
         yield AudioChunk(tone(4), REPLY_SAMPLE_RATE)
         yield ReplyEnd()
 
-    async with on_stage(ScriptedBackend(twofold)) as stage:
+    async with on_stage(ScriptedBackend(twofold), tools=(Tool("count", "Counts.", {}),)) as stage:
         stage.session.create_reply()
         await stage.pause(3.5)
         stage.session.silence()
