@@ -35,7 +35,12 @@ demo: $(READY) models ## hold a spoken conversation with an edge and a cloud and
 
 .PHONY: test
 test: setup node ## run every test
-	$(RUN) pytest
+	@mkdir -p artifacts
+	@# Ray's tests mostly wait, and so run beside others; not beside those that take the machine as a whole.
+	@$(RUN) pytest -m "ray and not engine" > artifacts/test-ray.log 2>&1 & ray=$$!; trap "kill $$ray" INT TERM; \
+	$(RUN) pytest -m "not ray and not engine and not browser"; beside=$$?; \
+	wait $$ray; alone=$$?; cat artifacts/test-ray.log; exit $$((beside + alone))
+	$(RUN) pytest -m "not ray and (engine or browser)"
 
 .PHONY: unit
 unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser, no TURN server, no PyTorch

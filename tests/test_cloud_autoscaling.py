@@ -16,7 +16,7 @@ from routing.errors import BackendError
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, ReplyEnd, ReplyEvent, Turn
 from tests.cloud import Cloud, local_cloud
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
 SLOTS = 16
 ITEMS, ITEM_SEC = 20, 0.1

@@ -28,7 +28,7 @@ from tests.cloud import ClusterCloud, cluster_cloud
 from tests.cloud_models import CLAUSES, MetronomeBackend, Script, answer_to
 from tests.cloud_talk import CHUNK, Answer, Talker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 SESSIONS = 20
 TURNS = 200

@@ -35,7 +35,7 @@ from tests.cloud import Cloud, local_cloud
 from tests.cloud_models import CLAUSES, answer_to
 from tests.cloud_talk import CHUNK, Talker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(120)]
 
 REPLICAS = 3
 PLACES = 12  # at each

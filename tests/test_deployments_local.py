@@ -19,7 +19,7 @@ from deployments.offspring import PROCESSES
 from edge_client.demo.cloud_process import free_port
 from tests.cloud import SCRIPTED
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(120)]
 
 PROGRAM = [sys.executable, "-m", "deployments.local"]
 LEAVE_SEC = 10.0
