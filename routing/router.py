@@ -13,12 +13,12 @@ from routing.attempt import Attempt, Tracks
 from routing.contender import Contender
 from routing.decision import Decision
 from routing.errors import BackendError
+from routing.own_tasks import own_tasks
 from routing.policy import Choice, DeviceState, PolicyName, Prospect, Question, choose
 from routing.record import PlacementRecord
 from routing.seat import Seat
 from routing.settings import RoutingSettings
 from routing.track import Track, why
-from routing.turn_tasks import turn_tasks
 from routing.turns import AudioChunk, Backend, Exchange, Heard, ReplyEvent, Turn
 
 type Choose = Callable[[PolicyName, Question, Sequence[Prospect], DeviceState], Choice]
@@ -91,7 +91,7 @@ class Router:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
         """See `routing.turns.Backend`. A turn that stays here is opened to nobody elsewhere."""
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             exchange = RoutedExchange(
                 turn,
                 self._contenders,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from edge_client.cloud.connection import Line
 from edge_client.cloud.exchange import CloudExchange
 from edge_client.cloud.settings import CloudSettings
-from routing.turn_tasks import turn_tasks
+from routing.own_tasks import own_tasks
 from routing.turns import Heard, Turn
 
 
@@ -27,7 +27,7 @@ class CloudBackend:
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[CloudExchange]:
         """Connecting goes on while chunks are fed. Leaving hangs up, which stops the work for the turn at once."""
         exchange = CloudExchange(turn, on_heard=on_heard)
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             carrying = tasks.create_task(exchange.carry(self._line))
             try:
                 yield exchange

@@ -21,7 +21,7 @@ from edge_client.device.prompt import prompt_for
 from edge_client.device.settings import DeviceSettings
 from edge_client.device.skills import SkillRegistry
 from edge_client.device.tool_caller import ToolCaller
-from routing.turn_tasks import turn_tasks
+from routing.own_tasks import own_tasks
 from routing.turns import Heard, Turn
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class DeviceBackend:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[DeviceExchange]:
         """Leaving drops what still waits for a model; see `routing.turns.Backend`."""
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             exchange = DeviceExchange(
                 turn,
                 library=self._library,

@@ -16,6 +16,7 @@ from edge_client.settings import EdgeSettings
 from edge_client.upstream.settings import UpstreamSettings
 from routing.contender import Contender
 from routing.outlook import Outlook
+from routing.own_tasks import own_tasks
 from routing.policy import Traits
 from routing.question import understand
 from routing.record import PlacementRecord, recording
@@ -106,15 +107,10 @@ async def _records(path: str) -> AsyncIterator[Callable[[PlacementRecord], None]
 @asynccontextmanager
 async def _working(*works: Work) -> AsyncIterator[None]:
     """The works run until the block ends."""
-    fault: Exception | None = None
-    async with asyncio.TaskGroup() as tasks:
+    async with own_tasks() as tasks:
         working = [tasks.create_task(work()) for work in works]
         try:
             yield
-        except Exception as error:  # noqa: BLE001 it is the caller's, and the group would wrap it
-            fault = error
         finally:
             for task in working:
                 task.cancel()
-    if fault is not None:
-        raise fault

@@ -10,8 +10,8 @@ from edge_client.upstream.exchange import UpstreamExchange
 from edge_client.upstream.line import Server
 from edge_client.upstream.settings import UpstreamSettings
 from routing.errors import SettingsError
+from routing.own_tasks import own_tasks
 from routing.policy import Traits
-from routing.turn_tasks import turn_tasks
 from routing.turns import Heard, Turn
 
 
@@ -36,7 +36,7 @@ class UpstreamBackend:
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[UpstreamExchange]:
         """Leaving closes the connection, which stops the server's work; see `routing.turns.Backend`."""
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             exchange = UpstreamExchange(turn, server=self._server, voice=self._voice, tasks=tasks, on_heard=on_heard)
             try:
                 yield exchange

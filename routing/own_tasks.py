@@ -1,4 +1,4 @@
-"""The tasks of one exchange, for backends that are opened with a block."""
+"""Tasks of what is opened with a block, such as an exchange."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def turn_tasks() -> AsyncIterator[asyncio.TaskGroup]:
-    """A group whose tasks end with the block, which cancels those that would not end by themselves.
+async def own_tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group for the block's own tasks. The block cancels those that would not end by themselves.
 
     What the block itself raises is its caller's, and passes as it is: the group would wrap it.
     """

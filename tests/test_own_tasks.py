@@ -1,4 +1,4 @@
-"""The tasks of an exchange end with its block, and the caller's faults pass as they are."""
+"""Tasks end with their block, and the caller's faults pass as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from routing.turn_tasks import turn_tasks
+from routing.own_tasks import own_tasks
 
 
 async def test_a_fault_of_the_block_passes_unwrapped_once_its_tasks_have_ended() -> None:
@@ -18,7 +18,7 @@ async def test_a_fault_of_the_block_passes_unwrapped_once_its_tasks_have_ended()
         ended = True
 
     with pytest.raises(ValueError, match="the caller's own"):
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             tasks.create_task(work())
             raise ValueError("the caller's own")
     assert ended
@@ -29,7 +29,7 @@ async def test_a_fault_of_a_task_is_its_groups() -> None:
         raise ValueError("a bug of ours")
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with turn_tasks() as tasks:
+        async with own_tasks() as tasks:
             tasks.create_task(fail())
             await asyncio.sleep(1)
     assert caught.group_contains(ValueError, match="a bug of ours")
