@@ -17,11 +17,12 @@ from deployments.caller_socket import CallerSocket
 from deployments.first_ended import first_ended
 from deployments.load_watch import LoadWatch
 from deployments.places import ServePlaces
-from deployments.served_turn import WHOLE_TURN, refusal
+from deployments.served_turn import WHOLE_TURN
 from deployments.settings import IngressSettings
 from deployments.turn_ledger import TurnLedger
 from deployments.turn_relay import TurnRelay
 from routing.errors import BackendUnavailable
+from routing.refusal import refusal
 from routing.wire import Commit, Open, WireError, encode
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,10 @@ from ray import serve
 from deployments.autoscaling import as_stats
 from deployments.model import Model
 from deployments.models import find_model
-from deployments.served_turn import WHOLE_TURN, ServedTurn, refusal
+from deployments.served_turn import WHOLE_TURN, ServedTurn
 from routing.errors import AtCapacity
 from routing.load import Load
+from routing.refusal import refusal
 from routing.turns import Turn
 from routing.wire import Open, Welcome, decode, encode
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
+from routing.refusal import refusal
 from routing.turns import Backend, Exchange, ReplyEvent, Turn
-from routing.wire import Ask, Commit, Message, Refused, RollBack, Speech, Told, encode
-
-logger = logging.getLogger(__name__)
+from routing.wire import Ask, Commit, Message, RollBack, Speech, Told, encode
 
 WHOLE_TURN = 0  # the number of what belongs to no attempt
 
@@ -115,18 +112,3 @@ class ServedTurn:
 def _begun(work: Coroutine[None, None, None]) -> asyncio.Task[None]:
     """A task whose first step is done already: it answers what was fed before, and nothing of what comes with it."""
     return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
-
-
-def refusal(attempt: int, error: Exception) -> Refused:
-    """What the caller's side is told of an error; ours are told in full, others are for the log."""
-    match error:
-        case AtCapacity():
-            return Refused(attempt, "at_capacity", str(error), error.retry_after_sec)
-        case BackendUnavailable():
-            return Refused(attempt, "unavailable", str(error))
-        case BackendError():
-            return Refused(attempt, "failed", str(error))
-        case InvalidRequest():
-            return Refused(attempt, error.code, str(error))
-    logger.error("a turn broke", exc_info=error)
-    return Refused(attempt, "failed", "internal error")

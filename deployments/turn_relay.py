@@ -9,9 +9,10 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol, TypeGuard
 
 from deployments.first_ended import first_ended
-from deployments.served_turn import WHOLE_TURN, refusal
+from deployments.served_turn import WHOLE_TURN
 from deployments.turn_ledger import SecondTelling, TurnLedger
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.refusal import error_of, refusal
 from routing.wire import Message, Refused, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -166,10 +167,3 @@ class TurnRelay:
             self._news.clear()
             messages, self._unsent = self._unsent, []
             await place.send(messages)
-
-
-def error_of(refused: Refused) -> AtCapacity | BackendUnavailable:
-    """The refusal as it was raised at the replica."""
-    if refused.code == "at_capacity":
-        return AtCapacity(refused.message, retry_after_sec=refused.retry_after_sec or 1.0)
-    return BackendUnavailable(refused.message)

@@ -20,8 +20,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.errors import BackendError
 from routing.load import Load
+from routing.refusal import refusal
 from routing.turns import AudioChunk, Backend, Exchange, Heard, Turn
 from routing.wire import (
     Ask,
@@ -118,7 +119,7 @@ async def cloud_server(
         if cloud.faults.is_deaf:
             cloud.connections.add(connection)
             await connection.wait_closed()
-        return refusal(connection, cloud.faults)
+        return http_refusal(connection, cloud.faults)
 
     async def attend(connection: ServerConnection) -> None:
         await Attendant(cloud, connection).run()
@@ -148,7 +149,7 @@ def address(server: Server, *, is_secure: bool) -> str:
     return f"wss://localhost:{port}" if is_secure else f"ws://127.0.0.1:{port}"
 
 
-def refusal(connection: ServerConnection, faults: Faults) -> Response | None:
+def http_refusal(connection: ServerConnection, faults: Faults) -> Response | None:
     if faults.refuse_http is None:
         return None
     response = connection.respond(HTTPStatus(faults.refuse_http), "refused\n")
@@ -297,7 +298,7 @@ class Attendant:
             else:
                 await self._tell(exchange, attempt)
         except BackendError as error:
-            self._say(refused_for(error, attempt))
+            self._say(refusal(attempt, error))
 
     async def _tell(self, exchange: Exchange, attempt: int) -> None:
         chunks = 0
@@ -316,12 +317,3 @@ class Attendant:
         if chunks == self._cloud.faults.cut_after_audio:
             await self._outbox.join()
             self._connection.transport.abort()
-
-
-def refused_for(error: BackendError, attempt: int) -> Refused:
-    match error:
-        case AtCapacity():
-            return Refused(attempt, "at_capacity", str(error), error.retry_after_sec)
-        case BackendUnavailable():
-            return Refused(attempt, "unavailable", str(error))
-    return Refused(attempt, "failed", str(error))

@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import numpy as np
-import pytest
 
-from deployments.served_turn import ServedTurn, refusal
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
+from deployments.served_turn import ServedTurn
+from routing.errors import AtCapacity, BackendError, BackendUnavailable
 from routing.turns import (
     SPEECH_SAMPLE_RATE,
     AudioChunk,
@@ -139,17 +138,3 @@ async def test_hanging_up_rolls_back_what_is_being_said() -> None:
         await anext(telling)
     (exchange,) = backend.exchanges
     assert (exchange.rolled_back, exchange.closed) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (AtCapacity("full", retry_after_sec=2.0), Refused(0, "at_capacity", "full", 2.0)),
-        (BackendUnavailable("gone"), Refused(0, "unavailable", "gone")),
-        (BackendError("failed so"), Refused(0, "failed", "failed so")),
-        (InvalidRequest("too long", code="turn_too_long"), Refused(0, "turn_too_long", "too long")),
-        (ZeroDivisionError("a secret"), Refused(0, "failed", "internal error")),
-    ],
-)
-def test_each_error_has_its_words(error: Exception, told: Refused) -> None:
-    assert refusal(0, error) == told

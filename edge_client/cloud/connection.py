@@ -16,9 +16,9 @@ from websockets.http11 import Response
 from edge_client.cloud.settings import CloudSettings
 from edge_client.straight import connect_straight
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
+from routing.refusal import RETRY_AFTER_SEC
 from routing.wire import MAXIMUM_MESSAGE_BYTES, Message, WireError, decode
 
-RETRY_AFTER_SEC = 1.0  # when to come back to a full cloud that does not say
 PARTING_SEC = 0.1  # how long a goodbye may take to leave this machine
 FRAMES_AHEAD = 16  # received and not yet looked at; above it the socket is not read
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 
-from edge_client.cloud.connection import PARTING_SEC, RETRY_AFTER_SEC, Connection, Line
+from edge_client.cloud.connection import PARTING_SEC, Connection, Line
 from edge_client.cloud.track import Track
-from routing.errors import AtCapacity, BackendError, BackendUnavailable, UnsuitedTurn
+from edge_client.trace_headers import trace_headers
+from routing.errors import BackendError, BackendUnavailable, UnsuitedTurn
+from routing.refusal import error_of
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
 from routing.wire import (
     MAXIMUM_TURN_SEC,
@@ -32,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 TURNS_PATH = "/v1/turns"
 LONGEST_CHUNK_SAMPLES = 10 * SPEECH_SAMPLE_RATE  # in one message
-CARRIED_CONTEXT = ("traceparent", "tracestate")
-
-_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?")
 
 
 class CloudExchange:
@@ -139,7 +137,7 @@ class CloudExchange:
         if self._fault is not None:  # before anything was sent, and nothing shall be
             return
         try:
-            async with line.open(TURNS_PATH, _headers(self._turn)) as connection:
+            async with line.open(TURNS_PATH, trace_headers(self._turn)) as connection:
                 await self._converse(connection)
         except* BackendError as faults:
             self._fail(_first(faults))
@@ -187,10 +185,10 @@ class CloudExchange:
                 if track := self._track_of(attempt):
                     await track.put(event)
             case Refused(0):
-                raise _refusal(message)
+                raise error_of(message)
             case Refused(attempt):
                 if track := self._track_of(attempt):
-                    track.fail(_refusal(message))
+                    track.fail(error_of(message))
             case Welcome(replica):
                 self.replica = replica
             case Pong():
@@ -208,23 +206,6 @@ class CloudExchange:
 def _pieces(chunk: AudioChunk) -> Iterator[AudioChunk]:
     for start in range(0, len(chunk.samples), LONGEST_CHUNK_SAMPLES):
         yield AudioChunk(chunk.samples[start : start + LONGEST_CHUNK_SAMPLES], chunk.sample_rate)
-
-
-def _headers(turn: Turn) -> dict[str, str]:
-    """The trace the turn belongs to. It came from a stranger, so what is no plain header stays here."""
-    carried = {name: turn.trace_context.get(name, "") for name in CARRIED_CONTEXT}
-    return {name: value for name, value in carried.items() if _HEADER_VALUE.fullmatch(value)}
-
-
-def _refusal(refused: Refused) -> BackendError:
-    match refused.code:
-        case "at_capacity":
-            return AtCapacity(refused.message, retry_after_sec=refused.retry_after_sec or RETRY_AFTER_SEC)
-        case "unavailable":
-            return BackendUnavailable(refused.message)
-        case "failed":
-            return BackendError(f"{refused.message} ({refused.code})")
-    return UnsuitedTurn(f"{refused.message} ({refused.code})")
 
 
 def _first(faults: BaseExceptionGroup[BackendError]) -> BackendError:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from edge_client.audio import Resampler
 from edge_client.stopwatch import Stopwatch
+from edge_client.trace_headers import trace_headers
 from edge_client.upstream.client_events import ANSWER, COMMIT, WIRE_SAMPLE_RATE, Json, append, opening
 from edge_client.upstream.line import Line, Server
 from edge_client.upstream.reader import ReplyReader
@@ -16,7 +17,6 @@ from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, Reply
 
 MAXIMUM_SPEECH_SEC = 120.0  # in one turn: it is kept, for it may have to be said again
 WORDS_PATIENCE_SEC = 2.0  # for the words of the user, when the reply is complete
-TRACE_HEADERS = ("traceparent", "tracestate")
 
 
 class UpstreamExchange:
@@ -92,10 +92,9 @@ class UpstreamExchange:
 
     def _connect(self) -> Line:
         """A connection over which all was said that is known so far."""
-        carrier = self._turn.trace_context
         line = Line(
             self._server,
-            headers={name: carrier[name] for name in TRACE_HEADERS if name in carrier},
+            headers=trace_headers(self._turn),
             opening=[*opening(self._turn, voice=self._voice), *self._speech],
             tasks=self._tasks,
         )
