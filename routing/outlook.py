@@ -326,9 +326,13 @@ class Outlook:
             queue_wait_sec=network.queue_wait_sec,
             asked_ago_sec=asked_ago_sec,
             is_ready=is_ready,
-            why_not=self._why_not(now),
+            why_not=self.why_not(now),
             evidence=self._service.evidence(now),
         )
+
+    def why_not(self, now: float) -> str | None:
+        """Why it must not be asked now; None where it may."""
+        return "not connected" if self._is_silent else self._breaker.why_not(now)
 
     def wants_probe(self, now: float) -> bool:
         """Whether a cheap heartbeat would tell something: nothing was heard for a while, or a circuit may close."""
@@ -358,9 +362,6 @@ class Outlook:
         failures = self._failures.at(now) + PRIOR_FAILURE
         failed = failures / (failures + self._answers.at(now) + 1.0 - PRIOR_FAILURE)
         return 1.0 - (1.0 - failed) * self._pace.value
-
-    def _why_not(self, now: float) -> str | None:
-        return "not connected" if self._is_silent else self._breaker.why_not(now)
 
     def _note_alive(self, now: float) -> None:
         self._is_silent = False

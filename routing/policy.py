@@ -145,7 +145,7 @@ class _Candidate(NamedTuple):
 
 def _weigh(prospect: Prospect, question: Question, device: DeviceState) -> _Candidate:
     traits = prospect.traits
-    worth = traits.quality_sec - traits.cost_sec
+    worth = worth_sec(traits)
     if question.wants_knowledge and traits.knowledge:
         worth += WANTED_SEC
     if question.wants_long_answer and traits.long_answers:

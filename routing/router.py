@@ -140,7 +140,7 @@ class RoutedExchange:
             return False
         if self._turn.script is not None and not contender.traits.scripts:
             return False
-        return contender.outlook.prospect(0.0, _now()).why_not is None
+        return contender.outlook.why_not(_now()) is None
 
     def _seat(self, contender: Contender, turn: Turn) -> Seat:
         return Seat(

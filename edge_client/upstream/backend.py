@@ -11,7 +11,6 @@ from edge_client.upstream.line import Server
 from edge_client.upstream.settings import UpstreamSettings
 from routing.errors import SettingsError
 from routing.own_tasks import own_tasks
-from routing.policy import Traits
 from routing.turns import Heard, Turn
 
 
@@ -23,8 +22,6 @@ class UpstreamBackend:
     Raises:
         SettingsError: there is no ``url`` in ``settings``.
     """
-
-    traits = Traits(is_remote=True, scripts=False, knowledge=True, long_answers=True)
 
     def __init__(self, settings: UpstreamSettings, *, name: str = "realtime") -> None:
         if not settings.url:
