@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edge_client.conversation import Item, MessageItem, ToolCallItem
+from routing.telemetry.finished_span import FinishedSpan
 from routing.turns import Placement, Samples
 
 type CutReason = Literal["turn_detected", "client_cancelled"]
@@ -103,6 +104,7 @@ class TurnReport:
     placement: Placement | None = None
     end_reason: str | None = None
     switches: tuple[Placement, ...] = ()
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +148,24 @@ class ItemTruncated:
     audio_end_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class TurnTraced:
+    """The turn of a caller's report is over and its trace written. ``spans`` are those of this program.
+
+    ``origin_ns`` is the last sample of speech (nanoseconds since 1970), or the root's begin where nobody spoke.
+    """
+
+    turn_id: str
+    trace_id: str
+    origin_ns: int
+    spans: tuple[FinishedSpan, ...]
+
+
 type UserEvent = UserStarted | UserStopped | UserCommitted | UserHeard
 type SpeakingEvent = (
     ReplyStarted | ReplyItemStarted | ReplyText | ReplyAudio | ReplyItemDone | ReplyToolCall | ReplyDone
 )
 type PlayoutEvent = PlayoutStarted | PlayoutStopped | PlayoutCleared | ItemTruncated
-type SessionEvent = UserEvent | SpeakingEvent | PlayoutEvent
+type SessionEvent = UserEvent | SpeakingEvent | PlayoutEvent | TurnTraced
 
 type Emit = Callable[[SessionEvent], None]
