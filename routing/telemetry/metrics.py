@@ -21,7 +21,7 @@ REQUEST_SEC: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12
 CONNECT_SEC: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0)
 BATCH_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-_SUFFIXES: Final[Mapping[str, str]] = {"s": "_seconds", "J": "_joules", "W": "_watts", "By": "_bytes", "1": "_ratio"}
+_UNITS: Final[Mapping[str, str]] = {"s": "seconds", "J": "joules", "W": "watts", "By": "bytes", "1": "ratio"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,15 @@ class Metric:
     @property
     def prometheus_name(self) -> str:
         """The name on a scrape, without a histogram's ``_bucket``, ``_sum`` and ``_count``."""
-        name = self.name.replace(".", "_") + _SUFFIXES.get(self.unit, "")
-        return name + "_total" if self.kind == "counter" else name
+        name = self.name.replace(".", "_")
+        if self.prometheus_unit:
+            name = f"{name}_{self.prometheus_unit}"
+        return f"{name}_total" if self.kind == "counter" else name
+
+    @property
+    def prometheus_unit(self) -> str:
+        """The unit at the end of that name; empty where things are counted."""
+        return _UNITS.get(self.unit, "")
 
 
 # -- what callers feel -------------------------------------------------------------------------------------------------
