@@ -11,10 +11,12 @@ A turn is one trace::
       route.decide                   what was known, predicted and chosen, and what came of it
       generate_content (device)      one per attempt on this machine: speculations and losers too
         transcribe, judge_text, ...  the phases of the work, by the names of `ReplyEnd.timings_ms`
-      infer.request                  one per attempt elsewhere; the rest of it is written there
+      infer.request                  one per backend elsewhere; the rest of it is written there
         cloud.connect
+        infer.attempt                one per attempt, as it is seen from here
         ingress.turn                 the door of the cloud
           replica.request            one per replica that was tried; the next one links to the one that failed
+            replica.reserve, replica.welcome
             generate_content         one per attempt at the replica
               queue.wait             links to the batch that admitted it
               audio.encode, prefill, decode.first_text, decode.first_audio, stream
@@ -60,9 +62,12 @@ ENDPOINT_JUDGE: Final = "endpoint.judge"
 ROUTE_DECIDE: Final = "route.decide"
 GENERATE: Final = "generate_content"  # followed by a space and the model's name
 INFER_REQUEST: Final = "infer.request"
+INFER_ATTEMPT: Final = "infer.attempt"
 CLOUD_CONNECT: Final = "cloud.connect"
 INGRESS_TURN: Final = "ingress.turn"
 REPLICA_REQUEST: Final = "replica.request"
+REPLICA_RESERVE: Final = "replica.reserve"  # until there was a place at one
+REPLICA_WELCOME: Final = "replica.welcome"  # until it had taken the turn in
 QUEUE_WAIT: Final = "queue.wait"
 AUDIO_ENCODE: Final = "audio.encode"
 PREFILL: Final = "prefill"
@@ -132,8 +137,15 @@ ENDPOINT_TEXT_SCORE: Final = "endpoint.score.text"
 
 ATTEMPT: Final = "voice.attempt"  # the number of the reply asked of one exchange, from 1
 ATTEMPT_OUTCOME: Final = "voice.attempt.outcome"  # told | rolled_back | cancelled | failed | refused
+ATTEMPT_SPECULATIVE: Final = "voice.attempt.speculative"  # whether it was asked before the turn was over
+FIRST_SOUND_MS: Final = "voice.attempt.first_sound_ms"
+CONTINUES: Final = "voice.route.continues"  # the backend for which it goes on; its span is linked
+RPC_SYSTEM: Final = "rpc.system.name"
 ERROR_TYPE: Final = "error.type"
 REPLICA_ID: Final = "voice.replica.id"
+REPLICAS_TRIED: Final = "voice.replica.tried"  # how many, for one turn
+RETRY_REASON: Final = "voice.retry.reason"  # why the one before it, which it links to, did not do
+SPEECH_BYTES: Final = "voice.speech.bytes"
 QUEUE_WAIT_MS: Final = "voice.queue.wait_ms"
 SLOTS_IN_USE: Final = "voice.slots.in_use"
 BATCH_SIZE: Final = "voice.batch.size"
