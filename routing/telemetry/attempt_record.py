@@ -194,7 +194,19 @@ def model_attributes(record: AttemptRecord, turn: Turn, model: str) -> dict[str,
         names.GENAI_INPUT_TOKENS: (record.end.input_tokens or None) if record.end else None,
         names.GENAI_OUTPUT_TOKENS: (record.end.output_tokens or None) if record.end else None,
         names.QUEUE_WAIT_MS: None if queue_ms is None else round(queue_ms),
+        names.LATENCY_QUEUE: _seconds(record, "queue"),
+        names.LATENCY_FIRST_TOKEN: record.first_sec,
+        names.LATENCY_PREFILL: _seconds(record, "encode", "prefill"),
+        names.LATENCY_DECODE: _seconds(record, "first_text", "first_audio", "rest"),
+        names.LATENCY_TOTAL: record.last_moment - record.asked_at,
     }
+
+
+def _seconds(record: AttemptRecord, *phases: str) -> float | None:
+    """What these phases took together; None where the backend tells of none of them."""
+    told = record.end.timings_ms if record.end else {}
+    known = [told[phase] / 1000 for phase in phases if phase in told]
+    return sum(known) if known else None
 
 
 _REFUSALS = (AtCapacity, UnsuitedTurn, InvalidRequest)

@@ -170,6 +170,11 @@ GENAI_OUTPUT_TYPE: Final = "gen_ai.output.type"
 GENAI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GENAI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GENAI_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"  # seconds
+LATENCY_QUEUE: Final = "gen_ai.latency.time_in_queue"  # these in seconds too, as other servers of models call them
+LATENCY_FIRST_TOKEN: Final = "gen_ai.latency.time_to_first_token"
+LATENCY_PREFILL: Final = "gen_ai.latency.time_in_model_prefill"
+LATENCY_DECODE: Final = "gen_ai.latency.time_in_model_decode"
+LATENCY_TOTAL: Final = "gen_ai.latency.e2e"
 
 CONTENT_INPUT: Final = "gen_ai.input.messages"  # CONTENT: only where an operator asked for it
 CONTENT_OUTPUT: Final = "gen_ai.output.messages"  # CONTENT

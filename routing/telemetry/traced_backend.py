@@ -60,6 +60,7 @@ class TracedBackend:
         is_remote: it is elsewhere
         kind: of an attempt's span
         tells_phases: whether what `ReplyEnd.timings_ms` tells of an attempt elsewhere is written, as nobody there does
+        state: how busy the model is, as attributes; looked at when an attempt is asked of one in this process
         on_attempt: gets the figures of each attempt, once, when it is over
         open_turns: shared by those who may go on for each other
     """
@@ -73,6 +74,7 @@ class TracedBackend:
         is_remote: bool = False,
         kind: Kind = "internal",
         tells_phases: bool = False,
+        state: Callable[[], Mapping[str, Attribute]] = dict,
         on_attempt: Callable[[AttemptFigures], None] | None = None,
         open_turns: OpenTurns | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class TracedBackend:
         self._is_remote = is_remote
         self._kind = kind
         self._tells_phases = tells_phases
+        self._state = state
         self._on_attempt = on_attempt
         self._open_turns = open_turns or OpenTurns()
 
@@ -115,7 +118,7 @@ class TracedBackend:
         )
 
     def _local_scribe(self, turn: Turn, spans: Spans) -> Scribe:
-        return LocalScribe(turn, spans, model=self._model, kind=self._kind)
+        return LocalScribe(turn, spans, model=self._model, kind=self._kind, state=self._state)
 
     def _remote_scribe(self, turn: Turn, spans: Spans) -> Scribe:
         before = self._open_turns.speaker(turn.turn_id) if turn.script is not None else None
@@ -285,12 +288,15 @@ class Scribe(Protocol):
 class LocalScribe:
     """A span for each attempt."""
 
-    def __init__(self, turn: Turn, spans: Spans, *, model: str, kind: Kind) -> None:
+    def __init__(
+        self, turn: Turn, spans: Spans, *, model: str, kind: Kind, state: Callable[[], Mapping[str, Attribute]]
+    ) -> None:
         self.turn_carrier = turn.trace_context
         self._turn = turn
         self._spans = spans
         self._model = model
         self._kind: Kind = kind
+        self._state = state
         self._live: list[LiveSpan] = []
 
     def begin(self, now: float, before: ExchangeTrace | None) -> Carrier:
@@ -299,7 +305,7 @@ class LocalScribe:
             at=now,
             parent=self._turn.trace_context,
             kind=self._kind,
-            attributes={**turn_attributes(self._turn), **_continuing(before)},
+            attributes={**turn_attributes(self._turn), **self._state(), **_continuing(before)},
             links=_links(before),
         )
         self._live.append(span)
