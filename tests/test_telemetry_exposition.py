@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from routing.telemetry.exposition import OPEN_METRICS, Exposition, merged
+from routing.telemetry.exposition import OPEN_METRICS, merged
 from routing.telemetry.instruments import Instruments, Reading
 from routing.telemetry.metrics import MEMORY, METRICS, SESSIONS, TURNS, VOICE_TO_VOICE, VOICE_TO_VOICE_SEC, Metric
+from tests.counted import SAMPLED, Counted
 
 type Read = Callable[[str], Iterable[Family]]
 
 read_open_metrics: Read = openmetrics.text_string_to_metric_families
 
-SAMPLED = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-03"}
 HEARD = {"target": "device", "outcome": "ok", "measured": "caller"}
 WANTED = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3"
 FORMATS = [("", text_string_to_metric_families), (WANTED, read_open_metrics)]
-
-
-class Program(NamedTuple):
-    """One that counts."""
-
-    instruments: Instruments
-    exposition: Exposition
-
-    @classmethod
-    def new(cls) -> Program:
-        exposition = Exposition()
-        provider = MeterProvider(metric_readers=[exposition.reader])
-        return cls(Instruments(provider.get_meter("test")), exposition)
 
 
 def samples(families: Iterable[Family], name: str) -> Iterator[Sample]:
@@ -45,10 +30,10 @@ def samples(families: Iterable[Family], name: str) -> Iterator[Sample]:
 
 @pytest.mark.parametrize(("accept", "read"), FORMATS)
 def test_every_metric_has_the_name_and_the_buckets_of_the_table(accept: str, read: Read) -> None:
-    program = Program.new()
+    counted = Counted.new()
     for metric in METRICS:
-        count_once(program.instruments, metric)
-    scrape = program.exposition.scrape(accept=accept, labels={"worker": "1"})
+        count_once(counted.instruments, metric)
+    scrape = counted.exposition.scrape(accept=accept, labels={"worker": "1"})
     families = {family.name: family for family in read(scrape.text)}
     assert families.keys() == {metric.prometheus_name.removesuffix("_total") for metric in METRICS}
     for metric in METRICS:
@@ -72,11 +57,11 @@ def count_once(instruments: Instruments, metric: Metric) -> None:
 
 
 def test_buckets_add_up_and_keep_the_last_trace_that_fell_into_them() -> None:
-    program = Program.new()
+    counted = Counted.new()
     for seconds in (0.42, 0.8, 11.0):
-        program.instruments.record(VOICE_TO_VOICE, seconds, HEARD, carrier=SAMPLED)
-    program.exposition.scrape(accept=WANTED)  # by somebody else
-    families = list(read_open_metrics(program.exposition.scrape(accept=WANTED).text))
+        counted.instruments.record(VOICE_TO_VOICE, seconds, HEARD, carrier=SAMPLED)
+    counted.exposition.scrape(accept=WANTED)  # by somebody else
+    families = list(read_open_metrics(counted.exposition.scrape(accept=WANTED).text))
     buckets = list(samples(families, f"{VOICE_TO_VOICE.prometheus_name}_bucket"))
     told = {bucket.labels["le"]: bucket.exemplar for bucket in buckets if bucket.exemplar}
     assert [bucket.value for bucket in buckets] == [
@@ -87,17 +72,16 @@ def test_buckets_add_up_and_keep_the_last_trace_that_fell_into_them() -> None:
 
 
 def test_a_counter_tells_its_last_trace_too() -> None:
-    program = Program.new()
-    program.instruments.add(TURNS, 1, {"target": "cloud", "outcome": "error"}, carrier=SAMPLED)
-    families = read_open_metrics(program.exposition.scrape(accept=WANTED).text)
+    counted = Counted.new()
+    counted.instruments.add(TURNS, 1, {"target": "cloud", "outcome": "error"}, carrier=SAMPLED)
+    families = read_open_metrics(counted.exposition.scrape(accept=WANTED).text)
     (turns,) = samples(families, "voice_turns_total")
     assert turns.value == 1
     assert turns.exemplar is not None
 
 
 def test_nothing_counted_is_an_empty_scrape() -> None:
-    exposition = Exposition()
-    MeterProvider(metric_readers=[exposition.reader])
+    exposition = Counted.new().exposition
     assert exposition.scrape().text == ""
     assert exposition.scrape(accept=WANTED).text == "# EOF\n"
 
@@ -106,12 +90,12 @@ def test_nothing_counted_is_an_empty_scrape() -> None:
 def test_scrapes_of_several_programs_are_one(accept: str, read: Read) -> None:
     texts = []
     for worker in ("0", "1"):
-        program = Program.new()
-        program.instruments.record(VOICE_TO_VOICE, 0.42, HEARD | {"outcome": 'o"k\n# HELP \u2028'}, carrier=SAMPLED)
-        program.instruments.observe(SESSIONS, lambda: [Reading(3)])
+        counted = Counted.new()
+        counted.instruments.record(VOICE_TO_VOICE, 0.42, HEARD | {"outcome": 'o"k\n# HELP \u2028'}, carrier=SAMPLED)
+        counted.instruments.observe(SESSIONS, lambda: [Reading(3)])
         if worker == "1":
-            program.instruments.observe(MEMORY, lambda: [Reading(1e9)])
-        texts.append(program.exposition.scrape(accept=accept, labels={"worker": worker}).text)
+            counted.instruments.observe(MEMORY, lambda: [Reading(1e9)])
+        texts.append(counted.exposition.scrape(accept=accept, labels={"worker": worker}).text)
     families = list(read(merged(texts)))
     assert values(families, "voice_sessions_active") == {"0": 3, "1": 3}
     assert values(families, "process_memory_usage_bytes") == {"1": 1e9}
