@@ -5,16 +5,50 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from edge_client.realtime.session_config import AntiphonWishes, AnyTool, Json, Modalities, ToolChoice, invalid
+from edge_client.trace_context import LONGEST_TRACESTATE, is_traceparent, is_tracestate
 from routing.errors import InvalidRequest
+from routing.telemetry.phase import Carrier
+
+MOST_MILLISECONDS = 1e15  # far beyond any clock, and exact to the microsecond
+LONGEST_MS = 60_000.0
+MOST_PACKETS = 1_000_000
+LONGEST_ID = 128
+
+
+def _traceparent(text: str) -> str:
+    if not is_traceparent(text):
+        example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        raise PydanticCustomError("traceparent", f"expected a W3C traceparent such as {example}")
+    return text
+
+
+def _tracestate(text: str) -> str:
+    if not is_tracestate(text):
+        wanted = f"expected a W3C tracestate such as one=a,two=b of at most {LONGEST_TRACESTATE} characters"
+        raise PydanticCustomError("tracestate", wanted)
+    return text
 
 
 class _Event(BaseModel):
+    """``traceparent`` and ``tracestate`` say which trace the turn belongs to that comes next."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     event_id: str | None = None
+    traceparent: Annotated[str, AfterValidator(_traceparent)] | None = None
+    tracestate: Annotated[str, AfterValidator(_tracestate)] | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        """The trace that the event carries; empty where it carries none."""
+        if self.traceparent is None:
+            return {}
+        state = {"tracestate": self.tracestate} if self.tracestate else {}
+        return {"traceparent": self.traceparent, **state}
 
 
 class SessionUpdate(_Event):
@@ -125,6 +159,44 @@ class ClearOutput(_Event):
     type: Literal["output_audio_buffer.clear"]
 
 
+# -- what only an Antiphon understands ---------------------------------------------------------------------------------
+
+type ClockTime = Annotated[float, Field(strict=True, ge=-MOST_MILLISECONDS, le=MOST_MILLISECONDS, allow_inf_nan=False)]
+type Duration = Annotated[float, Field(strict=True, ge=0, lt=LONGEST_MS, allow_inf_nan=False)]
+
+
+class PingClock(_Event):
+    """What time is it at the edge? ``client_ms`` comes back as it is."""
+
+    type: Literal["antiphon.clock.ping"]
+    client_ms: ClockTime
+
+
+class CallersClock(BaseModel):
+    """What the caller adds to its own clock to get the edge's, and how wrong that may be."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    offset_ms: ClockTime
+    uncertainty_ms: Duration
+
+
+class ReportTurn(_Event):
+    """How a turn was for the caller: moments in milliseconds since 1970 by the edge's clock, and durations."""
+
+    type: Literal["antiphon.turn.report"]
+    turn_id: str = Field(min_length=1, max_length=LONGEST_ID)
+    speech_end_ms: ClockTime | None = None
+    arrived_ms: ClockTime | None = None
+    heard_ms: ClockTime | None = None
+    jitter_buffer_ms: Duration | None = None
+    output_ms: Duration | None = None
+    concealed_ms: Duration | None = None
+    packets_lost: Annotated[int, Field(strict=True, ge=0, le=MOST_PACKETS)] | None = None
+    round_trip_ms: Duration | None = None
+    clock: CallersClock | None = None
+
+
 type ClientEvent = Annotated[
     SessionUpdate
     | AppendAudio
@@ -136,7 +208,9 @@ type ClientEvent = Annotated[
     | DeleteItem
     | CreateResponse
     | CancelResponse
-    | ClearOutput,
+    | ClearOutput
+    | PingClock
+    | ReportTurn,
     Field(discriminator="type"),
 ]
 

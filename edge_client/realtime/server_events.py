@@ -16,8 +16,10 @@ from edge_client.session_events import (
     ReplyText,
     ReplyToolCall,
     TurnReport,
+    TurnTraced,
 )
 from routing.errors import InvalidRequest
+from routing.telemetry.finished_span import FinishedSpan
 from routing.turns import Placement
 
 
@@ -173,6 +175,7 @@ def _report(report: TurnReport) -> Json:
     return {
         "index": report.index,
         "turn_id": report.turn_id,
+        "trace_id": report.trace_id or None,
         "timings_ms": {name: round(wait, 1) for name, wait in report.timings_ms.items()},
         "placement": _placed(report),
         "end_reason": report.end_reason,
@@ -201,3 +204,34 @@ def _speaker(placement: Placement) -> Json:
 
 def audio_delta(where: Json, sound: bytes) -> Json:
     return event("response.output_audio.delta", **where, delta=base64.b64encode(sound).decode("ascii"))
+
+
+# -- what a caller of an Antiphon may ask for --------------------------------------------------------------------------
+
+
+def clock_pong(client_ms: float, server_ms: float) -> Json:
+    return event("antiphon.clock.pong", client_ms=client_ms, server_ms=server_ms)
+
+
+def turn_traced(traced: TurnTraced) -> Json:
+    """The spans of a turn, in milliseconds from the last sample of speech on."""
+    return event(
+        "antiphon.turn.traced",
+        turn_id=traced.turn_id,
+        trace_id=traced.trace_id,
+        origin_ms=round(traced.origin_ns / 1e6, 3),
+        spans=[_span(span, traced.origin_ns) for span in traced.spans],
+    )
+
+
+def _span(span: FinishedSpan, origin_ns: int) -> Json:
+    return {
+        "span_id": span.span_id,
+        "parent_id": span.parent_id,
+        "name": span.name,
+        "service": span.service,
+        "begin_ms": round((span.begin_ns - origin_ns) / 1e6, 3),
+        "duration_ms": round(span.duration_ms, 3),
+        "attributes": dict(span.attributes),
+        "error": span.error,
+    }
