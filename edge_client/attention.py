@@ -24,6 +24,7 @@ from edge_client.floor import Floor, LiveTurn
 from edge_client.mouth import Mouth
 from edge_client.session_events import Emit, UserHeard, UserStarted, UserStopped
 from edge_client.session_options import SessionOptions
+from edge_client.turn_story import Interruption, Judgement
 from routing.turns import SPEECH_SAMPLE_RATE, Heard, Samples
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Attention:
         self._on_turn = on_turn
         self._heard: LiveTurn | None = None
         self._judgement: asyncio.Task[None] | None = None
+        self._interruption: Interruption | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
 
@@ -103,8 +105,8 @@ class Attention:
 
     def _react(self, signal: EndpointSignal) -> None:
         match signal, self._heard:
-            case SpeechOnset(), _:
-                self._open_turn()
+            case SpeechOnset(at=at), _:
+                self._open_turn(at)
             case SpeechDropped(), turn:
                 self._drop_turn(turn)
             case SpeechDoubtful(), LiveTurn() as turn:
@@ -121,9 +123,10 @@ class Attention:
 
     # -- a spoken turn, signal by signal -----------------------------------------------------------------------------
 
-    def _open_turn(self) -> None:
+    def _open_turn(self, at: int) -> None:
         if self._options().interrupt_response:
             self._mouth.pause()
+            self._interruption = Interruption(self._ears.arrived_at(at), _now())
         self._quiet.clear()
         self._heard = self._new_turn()
         for frame in self._ears.pre_roll:
@@ -145,22 +148,26 @@ class Attention:
     def _start_turn(self, turn: LiveTurn, at: int) -> None:
         turn.started = True
         turn.doubtful = False
+        turn.story.speech_begin = self._ears.arrived_at(at)
         self._emit(UserStarted(turn.item_id, _milliseconds(at)))
         if self._options().interrupt_response:
-            self._floor.interrupt("turn_detected")
+            self._floor.interrupt("turn_detected", self._interruption)
         self._mouth.resume()
 
     def _pause_turn(self, turn: LiveTurn) -> None:
+        turn.story.pauses += 1
         turn.utterance.begin()
         if self._options().endpointer.mode == "semantic":
-            self._judgement = self._floor.spawn(self._judge_pause(turn.utterance.audio))
+            self._judgement = self._floor.spawn(self._judge_pause(turn, turn.utterance.audio))
 
-    async def _judge_pause(self, audio: Samples) -> None:
+    async def _judge_pause(self, turn: LiveTurn, audio: Samples) -> None:
+        begin = _now()
         try:
             completeness = await self._judge.completeness(audio)
         except Exception:  # the pause then lasts as long as one that nobody judged
             logger.exception("the end of a turn could not be judged")
         else:
+            turn.story.judgements.append(Judgement(begin, _now(), completeness))
             self._ears.endpointer.score_audio(completeness)
 
     def _forget_judgement(self) -> None:
@@ -171,6 +178,7 @@ class Attention:
     def _resume_turn(self, turn: LiveTurn) -> None:
         self._forget_judgement()
         turn.doubtful = False
+        turn.story.resumes += 1
         turn.utterance.roll_back()
 
     def _end_turn(self, turn: LiveTurn, end: TurnEnded) -> None:
@@ -179,8 +187,8 @@ class Attention:
             self._drop_turn(turn)  # it sounded like speech, but nobody said a word
             return
         self._leave_turn()
-        turn.end_reason = end.reason
-        turn.times.speech_end = self._ears.arrived_at(end.speech_end)
+        turn.story.end_reason = end.reason
+        turn.story.speech_end = self._ears.arrived_at(end.speech_end)
         self._emit(UserStopped(turn.item_id, _milliseconds(end.at)))
         self._on_turn(turn)
 
@@ -199,10 +207,15 @@ class Attention:
         """Let the words speak on whether the turn is one, and whether it is over."""
         endpointer = self._ears.endpointer
         if heard.end_of_sentence is not None:
+            turn.story.text_score = heard.end_of_sentence
             endpointer.score_text(heard.end_of_sentence)
         if turn.doubtful:
             real = heard.text and not is_backchannel(heard.text)
             self._follow(endpointer.confirm() if real else endpointer.reject())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _milliseconds(position: int) -> int:

@@ -10,8 +10,10 @@ from typing import Any
 
 from edge_client.conversation import Conversation
 from edge_client.mouth import Mouth
-from edge_client.reply import Reply, TurnTimes
-from edge_client.session_events import CutReason, Emit
+from edge_client.reply import Reply
+from edge_client.session_events import CutReason, Emit, TurnReport
+from edge_client.turn_story import Interruption, TurnStory
+from edge_client.turn_trace import TurnOutcome, TurnTrace
 from edge_client.utterance import Utterance
 from routing.errors import BackendError
 from routing.turns import Backend, Heard, Privacy, Reminder, ReplyEvent, Turn
@@ -25,7 +27,8 @@ class LiveTurn:
 
     utterance: Utterance
     item_id: str  # of the user's words in the conversation
-    times: TurnTimes
+    story: TurnStory
+    trace: TurnTrace
     task: asyncio.Task[None] | None = None
     started: bool = False  # the caller was told that it is a turn
     doubtful: bool = False  # only its words can tell whether it is one
@@ -33,7 +36,6 @@ class LiveTurn:
     requested: bool = False  # the caller asked for the reply, and waits for it to end
     retired: bool = False  # nobody wants its reply any more
     reply: Reply | None = None  # from its release on
-    end_reason: str | None = None
     fault: str | None = None  # why it cannot be answered
 
     def drop(self) -> None:
@@ -103,7 +105,15 @@ class Floor:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def open(self, turn: Turn, *, item_id: str, on_heard: Callable[[LiveTurn, Heard], None]) -> LiveTurn:
+    def open(
+        self,
+        turn: Turn,
+        *,
+        item_id: str,
+        story: TurnStory,
+        trace: TurnTrace,
+        on_heard: Callable[[LiveTurn, Heard], None],
+    ) -> LiveTurn:
         """Begin an exchange for ``turn``."""
         utterance = Utterance(
             turn,
@@ -112,7 +122,7 @@ class Floor:
             on_heard=lambda heard: on_heard(live, heard),
             speak=lambda events: self._speak(live, events),
         )
-        live = LiveTurn(utterance=utterance, item_id=item_id, times=TurnTimes())
+        live = LiveTurn(utterance=utterance, item_id=item_id, story=story, trace=trace)
         live.task = self.spawn(self._serve(live))
         return live
 
@@ -126,13 +136,16 @@ class Floor:
                 live.reply.fail(live.fault)
         finally:
             self._leave(live)
+            if live.reply or not live.fault:
+                _end_trace(live)
 
     def release(self, live: LiveTurn) -> None:
         """Let the turn's reply be spoken as soon as the floor is free."""
-        live.times.decided = asyncio.get_running_loop().time()
+        live.story.decided = asyncio.get_running_loop().time()
         live.reply = self._new_reply(live)
         if live.fault:
             live.reply.fail(live.fault)
+            _end_trace(live)
         else:
             self._enter(live, live.reply)
             live.utterance.release()
@@ -154,6 +167,7 @@ class Floor:
         reply = live.reply
         assert reply, "only released turns are spoken"
         async with self._lock:
+            live.story.has_floor = asyncio.get_running_loop().time()
             try:
                 async for event in events:
                     await reply.tell(event)
@@ -164,8 +178,8 @@ class Floor:
     def _new_reply(self, live: LiveTurn) -> Reply:
         return Reply(
             live.utterance.turn,
-            times=live.times,
-            end_reason=live.end_reason,
+            story=live.story,
+            trace_id=live.trace.trace_id,
             conversation=self._conversation,
             mouth=self._mouth,
             emit=self._emit,
@@ -193,9 +207,32 @@ class Floor:
             heard |= reply.heard()
         return heard
 
-    def interrupt(self, reason: CutReason) -> None:
+    def interrupt(self, reason: CutReason, interruption: Interruption | None = None) -> None:
         """Give up the floor: playout, backend and reply end at once; what was heard stays."""
         for live, reply in list(self._replies.items()):
+            live.story.is_cut = True
+            live.story.over = asyncio.get_running_loop().time()
+            live.story.interruption = interruption if live.story.first_audio else None
             reply.cut(reason)
             live.retire()
             self._leave(live)
+
+
+def _end_trace(live: LiveTurn) -> None:
+    report = live.reply.report if live.reply else None
+    if report or live.utterance.was_asked:
+        live.trace.over(_outcome(live), report, asyncio.get_running_loop().time())
+    else:
+        live.trace.dropped()
+
+
+def _outcome(live: LiveTurn) -> TurnOutcome:
+    if live.story.is_cut:
+        return "interrupted"
+    match live.reply:
+        case Reply(status="completed", report=TurnReport(switches=switches)):
+            return "fallback" if switches else "ok"
+        case Reply(status="failed"):
+            return "error"
+        case _:
+            return "abandoned"

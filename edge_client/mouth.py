@@ -41,6 +41,10 @@ class Mouth(Protocol):
     def heard(self) -> int:
         """Samples of the current reply that the caller was sent, or is believed to have heard."""
 
+    @property
+    def starved(self) -> int:
+        """Samples of silence that were sent in the middle of the current reply, as far as can be known here."""
+
 
 class PacedMouth:
     """A mouth for senders that pull: a WebRTC track or a loudspeaker calls `read` at the pace of real time.
@@ -107,6 +111,10 @@ class PacedMouth:
     def heard(self) -> int:
         return self._playout.heard
 
+    @property
+    def starved(self) -> int:
+        return self._playout.statistics().underrun
+
     def statistics(self) -> PlayoutStatistics:
         return self._playout.statistics()
 
@@ -168,3 +176,7 @@ class RemoteMouth:
             return 0
         elapsed = asyncio.get_running_loop().time() - self._began_at
         return min(self._sent, int(elapsed * REPLY_SAMPLE_RATE))
+
+    @property
+    def starved(self) -> int:
+        return 0  # the caller plays by themselves

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge_client.conversation import Conversation, Item, MessageItem, ToolCallItem, new_id
 from edge_client.mouth import Mouth
@@ -25,6 +24,7 @@ from edge_client.session_events import (
     ReplyToolCall,
     TurnReport,
 )
+from edge_client.turn_story import TurnStory
 from routing.turns import (
     REPLY_SAMPLE_RATE,
     AudioChunk,
@@ -40,27 +40,6 @@ from routing.turns import (
 )
 
 
-@dataclass(slots=True)
-class TurnTimes:
-    """The moments of a turn, in event loop time; those that have not come yet are None."""
-
-    speech_end: float | None = None  # last sample of speech reached us
-    decided: float | None = None  # end-of-turn decision, or the request for a reply
-    first_audio: float | None = None  # first reply audio left
-
-    def milliseconds(self) -> dict[str, float]:
-        """The waits between them, by their names in the design."""
-        waits = {
-            "endpoint_wait": _wait_ms(self.speech_end, self.decided),
-            "ttfa": _wait_ms(self.decided, self.first_audio),
-        }
-        return {name: wait for name, wait in waits.items() if wait is not None}
-
-
-def _wait_ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else (end - start) * 1000
-
-
 class Reply:
     """Turns the events of a released reply into items of the conversation, sound in the mouth, and news for the caller.
 
@@ -72,8 +51,8 @@ class Reply:
         self,
         turn: Turn,
         *,
-        times: TurnTimes,
-        end_reason: str | None,
+        story: TurnStory,
+        trace_id: str,
         conversation: Conversation,
         mouth: Mouth,
         emit: Emit,
@@ -81,9 +60,10 @@ class Reply:
     ) -> None:
         self.id = new_id("resp")
         self.turn = turn
-        self.done = False
-        self._times = times
-        self._end_reason = end_reason
+        self.report: TurnReport | None = None  # once it is done
+        self.status: ReplyStatus | None = None
+        self._story = story
+        self._trace_id = trace_id
         self._conversation = conversation
         self._mouth = mouth
         self._emit = emit
@@ -97,12 +77,18 @@ class Reply:
         self._playing = False
         self._audible = asyncio.Event()
 
+    @property
+    def done(self) -> bool:
+        return self.status is not None
+
     # -- telling -----------------------------------------------------------------------------------------------------
 
     async def tell(self, event: ReplyEvent) -> None:
         """Pass on one event; waits while the mouth has no room."""
         if self.done:
             return
+        if not isinstance(event, Heard | Placement):
+            self._story.first_told(asyncio.get_running_loop().time())
         match event:
             case Placement():
                 self._placements.append(event)
@@ -137,7 +123,7 @@ class Reply:
         await self._mouth.room()
 
     def _announce_audio(self) -> None:
-        self._times.first_audio = asyncio.get_running_loop().time()
+        self._story.first_audio = asyncio.get_running_loop().time()
         self._audible.set()
         self._emit(PlayoutStarted(self.id))
 
@@ -159,6 +145,7 @@ class Reply:
         """Return when everything was played."""
         if self._playing:
             await self._mouth.silent()
+            self._story.starved = self._mouth.starved
         if self._playing:  # still: a cut has told its own end
             self._playing = False
             self._emit(PlayoutStopped(self.id))
@@ -180,6 +167,7 @@ class Reply:
         heard = self.heard()
         if self._playing:
             self._playing = False
+            self._story.starved = self._mouth.starved
             self._mouth.flush()
             self._emit(PlayoutCleared(self.id))
         for message in self._spoken:
@@ -241,7 +229,7 @@ class Reply:
     def _finish(self, status: ReplyStatus, *, cut_reason: CutReason | None = None, error: str | None = None) -> None:
         if self.done:
             return
-        self.done = True
+        self.status, self.report = status, self._report()
         self._start()
         self._close_message(status)
         self._emit(
@@ -249,7 +237,7 @@ class Reply:
                 self.id,
                 status,
                 tuple(self._items),
-                self._report(),
+                self.report,
                 cut_reason=cut_reason,
                 error=error,
                 input_tokens=self._end.input_tokens,
@@ -258,7 +246,7 @@ class Reply:
         )
 
     def _report(self) -> TurnReport:
-        own = self._times.milliseconds()  # nobody else may tell those
+        own = self._story.waits_ms()  # nobody else may tell those
         timings = own | {name: each for name, each in self._end.timings_ms.items() if name not in own}
         return TurnReport(
             index=self.turn.index,
@@ -266,5 +254,6 @@ class Reply:
             timings_ms=timings,
             placement=self._placements[0] if self._placements else None,
             switches=tuple(self._placements[1:]),
-            end_reason=self._end_reason,
+            end_reason=self._story.end_reason,
+            trace_id=self._trace_id,
         )

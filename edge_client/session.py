@@ -7,19 +7,23 @@ happens is told as `SessionEvent`s. Everything runs on one event loop; only mode
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from edge_client.attention import Attention, TurnEndJudge
+from edge_client.caller_report import CallerReport
 from edge_client.conversation import Conversation, MessageItem, SpokenText, new_id
 from edge_client.ears import Ears
 from edge_client.floor import Floor, LiveTurn
 from edge_client.mouth import Mouth
 from edge_client.session_events import Emit, UserCommitted, UserHeard
 from edge_client.session_options import SessionOptions
+from edge_client.turn_story import Reception, TurnStory
+from edge_client.turn_trace import SessionTracing
 from routing.errors import InvalidRequest
+from routing.telemetry.phase import Carrier
 from routing.turns import SPEECH_SAMPLE_RATE, Backend, Heard, Privacy, Reminder, Samples, Turn, stricter
 
 
@@ -32,6 +36,8 @@ class SessionParts:
     judge: TurnEndJudge
     mouth: Mouth
     emit: Emit
+    tracing: SessionTracing
+    reception: Callable[[], Reception | None] = lambda: None  # how the caller's sound comes through
     chunk_ms: int = 80
 
 
@@ -50,6 +56,8 @@ class Session:
         self.options = options
         self._ears = parts.ears
         self._emit = parts.emit
+        self._tracing = parts.tracing
+        self._reception = parts.reception
         self._floor = Floor(
             backend=parts.backend,
             conversation=self.conversation,
@@ -91,6 +99,7 @@ class Session:
     # -- turns that are over -----------------------------------------------------------------------------------------
 
     def _take_turn(self, turn: LiveTurn) -> None:
+        turn.story.reception_after = self._reception()
         self._commit(turn)
         if self.options.create_response:
             self._floor.release(turn)
@@ -136,15 +145,20 @@ class Session:
     def _new_turn(self, *, item_id: str | None = None, **changes: Any) -> LiveTurn:
         """``changes`` are fields of `Turn`. The question is not part of the history, if its item is there already."""
         wishes = self._wishes | changes
+        turn_id = new_id("turn")
+        story = TurnStory(opened=asyncio.get_running_loop().time(), reception_before=self._reception())
+        trace = self._tracing.begin(turn_id, self._turns, story)
         turn = Turn(
             session_id=self.id,
-            turn_id=new_id("turn"),
+            turn_id=turn_id,
             index=self._turns,
+            trace_context=trace.carrier,
             history=self.conversation.history(privacy=wishes["privacy"], heard=self._floor.heard(), without=item_id),
             **wishes,
         )
         self._turns += 1
-        return self._floor.open(turn, item_id=item_id or new_id("item"), on_heard=self._note_words)
+        item_id = item_id or new_id("item")
+        return self._floor.open(turn, item_id=item_id, story=story, trace=trace, on_heard=self._note_words)
 
     @property
     def _wishes(self) -> dict[str, Any]:
@@ -245,7 +259,8 @@ class Session:
         """A fresh exchange about the same sound."""
         waiting.drop()
         turn = self._new_turn(item_id=waiting.item_id, **changes)
-        turn.times, turn.end_reason, turn.words_due = waiting.times, waiting.end_reason, waiting.words_due
+        turn.words_due = waiting.words_due
+        turn.story.hear_as(waiting.story)
         turn.utterance.feed(waiting.utterance.audio)
         return turn
 
@@ -267,6 +282,24 @@ class Session:
         """Drop what has not been played of a reply, and what has not been made of it."""
         self._floor.interrupt("client_cancelled")
 
+    # -- the trace of a turn -----------------------------------------------------------------------------------------
+
+    def join_trace(self, carrier: Carrier) -> None:
+        """The next turn that begins belongs to the caller's own trace."""
+        self._tracing.join(carrier)
+
+    def expect_reports(self) -> None:
+        """The caller will tell what they measured: traces wait for that."""
+        self._tracing.reports = True
+
+    def take_report(self, report: CallerReport) -> None:
+        """What the caller measured of a turn. Answered with `TurnTraced` when its trace is written.
+
+        Raises:
+            InvalidRequest: there is no such turn, or it was reported, or that was too long ago.
+        """
+        self._tracing.take_report(report, self._emit)
+
     # -- saying something unasked ------------------------------------------------------------------------------------
 
     def _note_reminder(self, reminder: Reminder, privacy: Privacy) -> None:
@@ -283,9 +316,12 @@ class Session:
 @asynccontextmanager
 async def open_session(session_id: str, parts: SessionParts, *, options: SessionOptions) -> AsyncIterator[Session]:
     """A session that listens until the block ends."""
-    async with asyncio.TaskGroup() as tasks:
-        session = Session(session_id, parts, options=options, tasks=tasks)
-        try:
-            yield session
-        finally:
-            session.close()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            session = Session(session_id, parts, options=options, tasks=tasks)
+            try:
+                yield session
+            finally:
+                session.close()
+    finally:
+        parts.tracing.close()

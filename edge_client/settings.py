@@ -31,6 +31,7 @@ from edge_client.upstream.settings import UpstreamSettings
 from edge_client.webrtc.peer import PeerSettings
 from routing.errors import SettingsError
 from routing.settings import RoutingSettings
+from routing.telemetry.settings import TelemetrySettings
 from routing.turns import Privacy
 
 PREFIX = "ANTIPHON_"
@@ -58,6 +59,7 @@ class EdgeSettings(BaseModel):
     upstream: UpstreamSettings = UpstreamSettings()
     traits: TraitsSettings = TraitsSettings()
     records: str = ""  # a file to which what became of each turn's placement is appended; none where it is empty
+    telemetry: TelemetrySettings = TelemetrySettings()
     peer: PeerSettings = PeerSettings()
 
     @model_validator(mode="after")

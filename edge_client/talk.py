@@ -42,7 +42,7 @@ async def converse(edge: Edge, open_stream: OpenStream, *, echo: bool, print_lin
     captions = Captions(print_line)
     with edge.place():
         async with edge.conversation(
-            SESSION_ID, mouth=mouth, sound="rtp", send=captions.show, config=SessionConfig()
+            SESSION_ID, mouth=mouth, sound="rtp", send=captions.show, config=SessionConfig(), connection={}
         ) as dialogue:
             ear = Resampler(SOUNDCARD_RATE, SPEECH_SAMPLE_RATE)
             card = Soundcard(hear=lambda samples: dialogue.session.hear(ear.feed(samples)), read=mouth.read)

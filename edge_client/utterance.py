@@ -58,6 +58,7 @@ class Utterance:
         self._attempt: asyncio.Task[None] | None = None
         self._speaking: asyncio.Task[None] | None = None
         self._held = _events_held()  # of the attempt that is being made
+        self.was_asked = False  # whether a reply was ever asked for
         self._asked = asyncio.Event()
         self._released = asyncio.Event()
         self._hushed = False
@@ -93,6 +94,7 @@ class Utterance:
     def begin(self) -> None:
         """Ask for a reply to what was fed so far. It is held until `release`."""
         self._send(len(self._unsent))
+        self.was_asked = True
         self._asked.set()
 
     def roll_back(self) -> None:

@@ -15,7 +15,9 @@ from edge_client.mouth import PacedMouth
 from edge_client.session import Session, SessionParts, open_session
 from edge_client.session_events import SessionEvent
 from edge_client.session_options import SessionOptions
+from edge_client.turn_trace import SessionTracing
 from routing.router import Router
+from routing.telemetry.program import Telemetry
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge, tone
 
@@ -73,7 +75,11 @@ class Stage:
 
 @asynccontextmanager
 async def on_stage(
-    backend: ScriptedBackend | None = None, *, judge: ScriptedJudge | None = None, **options: object
+    backend: ScriptedBackend | None = None,
+    *,
+    judge: ScriptedJudge | None = None,
+    telemetry: Telemetry | None = None,
+    **options: object,
 ) -> AsyncIterator[Stage]:
     backend = backend or ScriptedBackend()
     mouth = PacedMouth()
@@ -85,6 +91,7 @@ async def on_stage(
         judge=judge or ScriptedJudge(),
         mouth=mouth,
         emit=events.append,
+        tracing=SessionTracing("sess_test", telemetry or Telemetry.silent()),
     )
     async with open_session("sess_test", parts, options=chosen) as session, asyncio.TaskGroup() as tasks:
         stage = Stage(session, mouth, backend, events)

@@ -9,20 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from edge_client.mouth import PacedMouth
+from edge_client.realtime.connect_trace import ConnectTrace
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.sent_events import SentEvents
 from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.turn_story import Reception
 from edge_client.webrtc.peer import Peer, PeerSettings, PeerStatistics
-from routing.errors import InvalidRequest
-from routing.turns import Samples
+from routing.errors import AntiphonError, InvalidRequest
+from routing.telemetry.phase import Carrier
+from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
 logger = logging.getLogger(__name__)
 
 # How much of a reply may have been sent into a cut link before the cut is noticed.
 REMEMBER_SEC = 1.0
+
+
+class Answered(NamedTuple):
+    """The answer's SDP, and the trace of the connection."""
+
+    description: str
+    trace_id: str
 
 
 class Call:
@@ -33,9 +44,10 @@ class Call:
     """
 
     def __init__(self, edge: Edge, config: SessionConfig, tasks: asyncio.TaskGroup) -> None:
+        self._connection: Carrier = {}  # the trace of the first one
         self.id = edge.new_id("rtc")
         self.token = edge.new_id("resume")  # whoever has it may go on with the session
-        self._edge = edge
+        self.edge = edge
         self._config = config
         self._tasks = tasks
         self._place = ExitStack()
@@ -50,19 +62,25 @@ class Call:
 
     # -- peers ---------------------------------------------------------------------------------------------------------
 
-    async def answer(self, offer: str, *, last_event_id: str | None = None) -> str:
+    async def answer(self, offer: str, *, last_event_id: str | None = None, parent: Carrier | None = None) -> Answered:
         """Take an offer and give the answer. A peer that carries the call already is let go.
+
+        The trace of the connection belongs to that of ``parent``, which came with the offer.
 
         Raises:
             InvalidRequest: the offer cannot be taken, or the call has ended.
             AtCapacity: all places are taken.
         """
+        trace = ConnectTrace(
+            self.edge.telemetry, session_id=self.id, parent=parent or {}, now=_now(), before=self._connection
+        )
         try:
             async with self._answering:
                 self._expect_to_go_on()
                 if not self.carried:
-                    self._place.enter_context(self._edge.place())
-                line = _Line(self, last_event_id, is_first=self._dialogue is None)
+                    self._place.enter_context(self.edge.place())
+                trace.admitted(_now())
+                line = _Line(self, last_event_id, trace, is_first=self._dialogue is None)
                 line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
                 try:
                     self._expect_to_go_on()
@@ -70,9 +88,13 @@ class Call:
                     await line.peer.close()
                     raise
                 self._switch(line)
+        except AntiphonError as fault:
+            trace.refused(_now(), type(fault).__name__)
+            raise
         finally:
             self._vacate()
-        return line.peer.description
+        self._connection = self._connection or trace.carrier
+        return Answered(line.peer.description, trace.trace_id)
 
     def _expect_to_go_on(self) -> None:
         if self._given_up:
@@ -85,7 +107,7 @@ class Call:
 
     @property
     def _peer_settings(self) -> PeerSettings:
-        settings = self._edge.settings
+        settings = self.edge.settings
         return settings.peer.model_copy(update={"loopback": settings.peer.loopback or settings.on_loopback})
 
     def _vacate(self) -> None:
@@ -107,8 +129,14 @@ class Call:
         line = self._line
         assert line, "answer was not called"
         try:
-            async with self._edge.conversation(
-                self.id, mouth=self._mouth, sound="rtp", send=self._send, config=self._config
+            async with self.edge.conversation(
+                self.id,
+                mouth=self._mouth,
+                sound="rtp",
+                send=self._send,
+                config=self._config,
+                connection=self._connection,
+                reception=self._reception,
             ) as dialogue:
                 self._dialogue = dialogue
                 dialogue.greet()
@@ -121,9 +149,11 @@ class Call:
 
     async def _carry(self, line: _Line) -> _Line | None:
         """Serve one connection to its end; returns the next one, if there is any."""
+        looking = asyncio.get_running_loop().call_later(self.edge.settings.peer.connect_timeout_sec, line.connected)
         try:
             ending = await line.peer.run()
         finally:
+            looking.cancel()
             await self._end(line)
         if self._line is not line:  # the caller was faster than we
             return self._line
@@ -137,9 +167,9 @@ class Call:
         self._line = None
         self._vacate()
         self._changed.clear()
-        with self._edge.absence(self._give_up):
+        with self.edge.absence(self._give_up):
             try:
-                async with asyncio.timeout(self._edge.settings.peer.resume_timeout_sec):
+                async with asyncio.timeout(self.edge.settings.peer.resume_timeout_sec):
                     await self._changed.wait()
             except TimeoutError:
                 self._give_up()
@@ -163,14 +193,23 @@ class Call:
             await self._end(line)
 
     async def _end(self, line: _Line) -> None:
+        line.connected()
         await line.peer.close()
         if line in self._uncounted:
             self._uncounted.remove(line)
-            self._edge.media.ended(line.peer.statistics())
+            self.edge.media.ended(line.peer.statistics())
 
     def statistics(self) -> list[PeerStatistics]:
         """Of its connections, but for those that the edge has counted."""
         return [line.peer.statistics() for line in self._uncounted]
+
+    def _reception(self) -> Reception | None:
+        """How the caller's sound came through so far."""
+        if not self._line:
+            return None
+        jitter = self._line.peer.statistics().receiver.jitter
+        lost_sec = (jitter.recovered + jitter.concealed) / SPEECH_SAMPLE_RATE
+        return Reception(lost_packets=jitter.lost, concealed_sec=lost_sec, delay_sec=jitter.delay_sec)
 
     # -- what passes between the peer and the dialogue -----------------------------------------------------------------
 
@@ -208,11 +247,17 @@ class _Line:
 
     peer: Peer
 
-    def __init__(self, call: Call, last_event_id: str | None, *, is_first: bool) -> None:
+    def __init__(self, call: Call, last_event_id: str | None, trace: ConnectTrace, *, is_first: bool) -> None:
         self.last_event_id = last_event_id
         self.is_first = is_first
+        self._trace = trace
         self._call: Call | None = call
+        self._on_connected = call.edge.note_connection
         self._open = False
+
+    def connected(self) -> None:
+        """The connection is there, or will never be: its trace can be written. Once counts."""
+        self._trace.over(self.peer.moments, _now(), on_connected=self._on_connected)
 
     def drop(self) -> None:
         self._call = None
@@ -246,3 +291,7 @@ class _Line:
     def lost(self) -> None:
         if self._call:
             self._call.lost()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

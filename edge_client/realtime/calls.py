@@ -11,16 +11,18 @@ from edge_client.realtime.call import Call
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.session_config import Json, SessionConfig
 from routing.errors import InvalidRequest
+from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the offer's sender gets: the call's id, the token that resumes it, and the answer's SDP."""
+    """What the offer's sender gets: the call's id, the token that resumes it, the answer's SDP, and the trace's id."""
 
     call_id: str
     token: str
     description: str
+    trace_id: str
 
 
 class Calls:
@@ -35,19 +37,19 @@ class Calls:
     def __iter__(self) -> Iterator[Call]:
         return iter(self._by_id.values())
 
-    async def begin(self, offer: str, session: Json) -> Answer:
-        """Answer an offer, and serve the call from then on.
+    async def begin(self, offer: str, session: Json, *, parent: Carrier | None = None) -> Answer:
+        """Answer an offer, and serve the call from then on. Its connection belongs to the trace of ``parent``.
 
         Raises:
             AtCapacity: all places are taken.
             InvalidRequest: the offer or the session settings cannot be honoured.
         """
         call = Call(self._edge, SessionConfig().updated(session), self._tasks)
-        description = await call.answer(offer)
+        answered = await call.answer(offer, parent=parent)
         self._serve(call)
-        return Answer(call.id, call.token, description)
+        return Answer(call.id, call.token, answered.description, answered.trace_id)
 
-    async def resume(self, token: str, offer: str, *, last_event_id: str | None) -> Answer:
+    async def resume(self, token: str, offer: str, *, last_event_id: str | None, parent: Carrier | None = None) -> Answer:
         """Go on with a call on the connection that is offered; ``last_event_id`` names the last event that came.
 
         Raises:
@@ -57,8 +59,8 @@ class Calls:
         call = self._by_token.get(token)
         if call is None:
             raise InvalidRequest("expected the token of a call that goes on, got another", code="call_not_found")
-        description = await call.answer(offer, last_event_id=last_event_id)
-        return Answer(call.id, call.token, description)
+        answered = await call.answer(offer, last_event_id=last_event_id, parent=parent)
+        return Answer(call.id, call.token, answered.description, answered.trace_id)
 
     def _serve(self, call: Call) -> None:
         task = self._tasks.create_task(_serve(call))

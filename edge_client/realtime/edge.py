@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -15,8 +16,13 @@ from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.statistics import MediaTotals
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
+from edge_client.turn_story import Reception
+from edge_client.turn_trace import SessionTracing, TurnFigures
 from edge_client.workers.crew import Crew
 from routing.errors import AtCapacity
+from routing.telemetry import names
+from routing.telemetry.phase import Carrier
+from routing.telemetry.program import Telemetry
 from routing.turns import Backend
 
 
@@ -32,10 +38,12 @@ class Edge:
         settings: EdgeSettings,
         hearing: Hearing,
         backend: Backend,
+        telemetry: Telemetry | None = None,
         crew: Crew | None = None,
         routing: Callable[[], Json] = dict,
     ) -> None:
         self.settings = settings
+        self.telemetry = telemetry or Telemetry.silent()
         self.routing = routing
         self.crew = crew
         self.keys = KeyRing(settings.api_keys, signing_key=crew.signing_key if crew else None)
@@ -44,6 +52,16 @@ class Edge:
         self._backend = backend
         self._sessions = 0
         self._absent: OrderedDict[object, Callable[[], None]] = OrderedDict()
+
+    def _now_ms(self) -> float:
+        """Milliseconds since 1970, by the clock of the traces. The event loop's own is read too seldom for that."""
+        return self.telemetry.spans(names.EDGE).clock.epoch_ns(time.monotonic()) / 1e6
+
+    def note_turn(self, figures: TurnFigures) -> None:
+        """A turn is over."""
+
+    def note_connection(self, seconds: float, is_connected: bool, carrier: Carrier) -> None:
+        """A connection came about, or did not."""
 
     def new_id(self, prefix: str) -> str:
         """An id by which others may ask for something of this edge: unguessable, unique, and naming its worker."""
@@ -99,17 +117,21 @@ class Edge:
         sound: Sound,
         send: Callable[[Json], None],
         config: SessionConfig,
+        connection: Carrier,
+        reception: Callable[[], Reception | None] = lambda: None,
     ) -> AsyncIterator[Dialogue]:
-        """A session that speaks the protocol until the block ends."""
+        """A session that speaks the protocol until the block ends. Its turns' traces link to its ``connection``'s."""
         taking, privacy = self.settings.turn_taking, self.settings.privacy
         options = config.options(taking, privacy)
-        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy)
+        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy, now_ms=self._now_ms)
         parts = SessionParts(
             backend=self._backend,
             ears=self._hearing.new_ears(options.endpointer),
             judge=self._hearing.judge,
             mouth=mouth,
             emit=dialogue.emit,
+            tracing=SessionTracing(session_id, self.telemetry, on_turn=self.note_turn, connection=connection),
+            reception=reception,
             chunk_ms=self.settings.chunk_ms,
         )
         async with open_session(session_id, parts, options=options) as session:

@@ -16,6 +16,8 @@ from edge_client.realtime.switchboard import open_switchboard
 from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
+from routing.telemetry import names
+from routing.telemetry.program import open_telemetry
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
 SHUTDOWN_SEC = 5  # for connections to end by themselves
@@ -30,15 +32,21 @@ async def open_edge(
 
     Raises:
         ModelError: the models are not there.
-        SettingsError: the placements cannot be written where they should.
+        SettingsError: the placements or the traces cannot be written where they should.
     """
     async with (
+        open_telemetry(settings.telemetry, service=names.EDGE) as telemetry,
         open_engine(settings, progress=progress) as engine,
         open_switchboard(settings, engine.backend) as board,
     ):
         with lasting_memory():
             yield Edge(
-                settings=settings, hearing=engine.hearing, backend=board.router, crew=crew, routing=board.statistics
+                settings=settings,
+                hearing=engine.hearing,
+                backend=board.router,
+                telemetry=telemetry,
+                crew=crew,
+                routing=board.statistics,
             )
 
 

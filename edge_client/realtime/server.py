@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -32,10 +32,12 @@ from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
 from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
 from edge_client.settings import EdgeSettings
+from edge_client.trace_headers import CARRIED
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
 from edge_client.workers.siblings import FORWARDED
 from routing.errors import AtCapacity, InvalidRequest, SettingsError
+from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 KEY_PROTOCOL = "openai-insecure-api-key."
+TRACE = "X-Trace-Id"  # header: the trace of the connection, for whoever reports a fault
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last server event that came before the connection broke
 
 
@@ -93,7 +96,7 @@ def _allow_origins(app: FastAPI, settings: EdgeSettings) -> None:
             "tracestate",
             "baggage",
         ],
-        expose_headers=["Location", "Retry-After", RESUME],
+        expose_headers=["Location", "Retry-After", RESUME, TRACE],
     )
 
 
@@ -174,14 +177,14 @@ async def begin_call(request: Request) -> Response:
     """Take an offer: raw SDP, or a form with ``sdp`` and ``session``. With a call's token it resumes that call."""
     token = request.headers.get(RESUME)
     answer = await (_begun(request) if token is None else _resumed(request, token))
-    headers = {"Location": f"/v1/realtime/calls/{answer.call_id}", RESUME: answer.token}
+    headers = {"Location": f"/v1/realtime/calls/{answer.call_id}", RESUME: answer.token, TRACE: answer.trace_id}
     return Response(answer.description, 201, headers, media_type="application/sdp")
 
 
 async def _begun(request: Request) -> Answer:
     admitted = _admitted(request)
     offer, session = await _offer(request)
-    return await _calls(request).begin(offer, merged(admitted, session))
+    return await _calls(request).begin(offer, merged(admitted, session), parent=_carrier(request.headers))
 
 
 async def _resumed(request: Request, token: str) -> Answer:
@@ -189,7 +192,13 @@ async def _resumed(request: Request, token: str) -> Answer:
     offer, session = await _offer(request)
     if session:
         raise InvalidRequest("expected no session settings with an offer that resumes a call", param="session")
-    return await _calls(request).resume(token, offer, last_event_id=request.headers.get(LAST_EVENT))
+    last = request.headers.get(LAST_EVENT)
+    return await _calls(request).resume(token, offer, last_event_id=last, parent=_carrier(request.headers))
+
+
+def _carrier(headers: Headers) -> Carrier:
+    """The trace that the caller's own program is in, if it says so."""
+    return {name: headers[name] for name in CARRIED if name in headers}
 
 
 class Offer(BaseModel):
@@ -301,7 +310,8 @@ async def realtime_socket(websocket: WebSocket) -> None:
     try:
         with edge.place():
             await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
-            await serve_socket(websocket, edge, SessionConfig().updated(session))
+            config, parent = SessionConfig().updated(session), _carrier(websocket.headers)
+            await serve_socket(websocket, edge, config, parent=parent)
     except AtCapacity as fault:
         await _deny(websocket, 503, str(fault))
 

@@ -14,6 +14,7 @@ from edge_client.mouth import RemoteMouth
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.session_config import Json, SessionConfig
+from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +61,19 @@ class Outbox:
         await self._changed.wait()
 
 
-async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig) -> None:
-    """Hold a session with a client whose connection has been accepted, until it leaves."""
+async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig, *, parent: Carrier) -> None:
+    """Hold a session with a client whose connection has been accepted, until it leaves.
+
+    Its turns' traces link to the one that the client said it is in.
+    """
     outbox = Outbox()
     async with edge.conversation(
-        new_id("sess"), mouth=RemoteMouth(outbox.room), sound="events", send=outbox.put, config=config
+        new_id("sess"),
+        mouth=RemoteMouth(outbox.room),
+        sound="events",
+        send=outbox.put,
+        config=config,
+        connection=parent,
     ) as dialogue:
         dialogue.greet()
         async with asyncio.TaskGroup() as tasks:

@@ -23,6 +23,7 @@ from edge_client.webrtc.association import bound_association
 from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
 from edge_client.webrtc.loss_reports import on_loss_report
+from edge_client.webrtc.moments import ConnectMoments
 from edge_client.webrtc.offer import RELAYED_CANDIDATES, guard_offer, with_opus_parameters
 from edge_client.webrtc.opus import wants_dtx
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
@@ -141,8 +142,8 @@ class Peer:
             maximum_buffered_bytes=settings.maximum_buffered_bytes,
         )
         self._description = ""
+        self.moments = ConnectMoments(offered=self._loop.time())
         self._answered_at = 0.0
-        self._connected_at: float | None = None
         self._suspect = False
         self._suspected = 0
         self._settled = asyncio.Event()  # connected, or over before that
@@ -185,13 +186,14 @@ class Peer:
         connection = self._connection
         connection.on("datachannel", self._channel.offered)
         connection.on("connectionstatechange", self._state_changed)
+        connection.on("iceconnectionstatechange", self._ice_state_changed)
         await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         self._ice.guard(connection)
         if connection.sctp is not None:
             bound_association(connection.sctp, on_excess=self._let_go)
         await connection.setLocalDescription()
         self._description = with_opus_parameters(connection.localDescription.sdp)
-        self._answered_at = self._loop.time()
+        self._answered_at = self.moments.answered = self._loop.time()
         if not any(candidates(self._description)):
             logger.error("no socket could be opened for a call; are the addresses to listen on those of this machine?")
             raise AtCapacity("no socket can be opened for this call", retry_after_sec=1.0)
@@ -280,6 +282,8 @@ class Peer:
 
     def _hear(self, samples: Samples) -> None:
         self._track.heard()
+        if self.moments.first_sound is None:
+            self.moments.first_sound = self._loop.time()
         self._tell(lambda: self._listener.heard(samples))
 
     def _tell(self, notice: Callable[[], None]) -> None:
@@ -293,12 +297,16 @@ class Peer:
 
     def _state_changed(self) -> None:
         state = self._connection.connectionState
-        if state == "connected" and self._connected_at is None:
-            self._connected_at = self._loop.time()
+        if state == "connected" and self.moments.connected is None:
+            self.moments.connected = self._loop.time()
             self._settled.set()
         elif state in ("failed", "closed"):
             ending: Ending = "vanished" if state == "failed" else "hung up"
-            self._finish("never connected" if self._connected_at is None else ending)
+            self._finish("never connected" if self.moments.connected is None else ending)
+
+    def _ice_state_changed(self) -> None:
+        if self.moments.reached is None and self._connection.iceConnectionState in ("connected", "completed"):
+            self.moments.reached = self._loop.time()
 
     def _let_go(self, fault: str) -> None:
         """The caller asks for more than is any call's share."""
@@ -335,7 +343,7 @@ class Peer:
         self._track.stop()
 
     def statistics(self) -> PeerStatistics:
-        connected = self._connected_at
+        connected = self.moments.connected
         return PeerStatistics(
             connect_sec=None if connected is None else connected - self._answered_at,
             suspected=self._suspected,

@@ -1,0 +1,213 @@
+"""A session's turns as traces: what is written, when, and what a caller's report adds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from edge_client.caller_report import CallerReport
+from edge_client.session_events import PlayoutStarted, ReplyDone, TurnTraced
+from edge_client.turn_story import TurnStory
+from edge_client.turn_trace import MOST_REPORTED, REPORT_SEC, SessionTracing, TurnFigures
+from routing.errors import BackendError, InvalidRequest
+from routing.telemetry import names
+from routing.telemetry.finished_span import FinishedSpan
+from routing.telemetry.program import Telemetry
+from routing.telemetry.spans import Clock, trace_id_of
+from routing.turns import Heard, ReplyEvent, Samples, Turn
+from tests.scripted import Script, ScriptedBackend, say
+from tests.stage import Stage, on_stage
+from tests.virtual_time import on_virtual_time
+
+STRANGER = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
+
+
+@asynccontextmanager
+async def staged(telemetry: Telemetry, *scripts: Script) -> AsyncIterator[Stage]:
+    async with on_stage(ScriptedBackend(*scripts), telemetry=telemetry) as stage:
+        yield stage
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    """One without a way out: what is written can be read in its book."""
+    return Telemetry.within(Clock(now=0.0, epoch_ns=10**18), service=names.EDGE)
+
+
+def trace_of(stage: Stage, telemetry: Telemetry, turn: int = -1) -> tuple[FinishedSpan, ...]:
+    return telemetry.book.trace(stage.got(ReplyDone)[turn].report.trace_id)
+
+
+def root_of(spans: tuple[FinishedSpan, ...]) -> FinishedSpan:
+    (root,) = [span for span in spans if span.name == names.TURN]
+    return root
+
+
+def report(stage: Stage, *, speech_end: float | None = None, heard: float | None = None) -> CallerReport:
+    turn_id = stage.got(ReplyDone)[-1].report.turn_id
+    return CallerReport(turn_id=turn_id, speech_end=speech_end, heard=heard)
+
+
+async def broken(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+    yield Heard("hello", is_final=True)
+    raise BackendError("the words of a stranger")
+
+
+# -- the trace of a turn -----------------------------------------------------------------------------------------------
+
+
+@on_virtual_time
+async def test_a_turn_is_one_trace_with_the_edge_as_its_root(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+        spans = trace_of(stage, telemetry)
+    root = root_of(spans)
+    assert (root.parent_id, root.service, root.attributes[names.OUTCOME]) == ("", names.EDGE, "ok")
+    below = {span.name for span in spans if span.parent_id == root.span_id}
+    assert below == {"receive", "vad.segment", "endpoint.wait", "answer.wait", "codec.first_packet", "playout"}
+    assert {span.attributes[names.TURN_ID] for span in spans} == {stage.got(ReplyDone)[0].report.turn_id}
+    assert root.attributes[names.V2V_MEASURED] == "edge"
+
+
+@on_virtual_time
+async def test_turns_are_linked_one_to_the_next(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("one", seconds=0.2), say("two", seconds=0.2)) as stage:
+        for _ in range(2):
+            await stage.speak(0.6)
+            await stage.pause(2)
+        first, second = (root_of(trace_of(stage, telemetry, turn)) for turn in (0, 1))
+    assert first.trace_id != second.trace_id
+    assert (first.links, second.links) == ((), ((first.trace_id, first.span_id),))
+
+
+@on_virtual_time
+async def test_a_turn_that_was_announced_belongs_to_the_callers_own_trace(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        stage.session.join_trace(STRANGER)
+        await stage.speak(0.6)
+        await stage.pause(2)
+        root = root_of(trace_of(stage, telemetry))
+    assert (root.trace_id, root.parent_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
+
+@on_virtual_time
+async def test_an_interrupted_turn_says_so_and_how_soon_it_was_silent(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("a long tale", seconds=9), say("yes", seconds=0.2)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.5)
+        await stage.speak(1.0)
+        await stage.pause(2)
+        spans = trace_of(stage, telemetry, 0)
+    assert root_of(spans).attributes[names.OUTCOME] == "interrupted"
+    (interrupt,) = [span for span in spans if span.name == names.INTERRUPT]
+    assert interrupt.duration_ms < 300
+
+
+@on_virtual_time
+async def test_a_turn_that_nobody_could_answer_is_an_error_without_a_strangers_words(telemetry: Telemetry) -> None:
+    async with staged(telemetry, broken) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+        spans = trace_of(stage, telemetry)
+    root = root_of(spans)
+    assert (root.attributes[names.OUTCOME], bool(root.error)) == ("error", True)
+    assert "stranger" not in str(spans)
+
+
+@on_virtual_time
+async def test_a_cough_leaves_no_trace(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        await stage.speak(0.07)
+        await stage.pause(2)
+        (turn,) = stage.backend.turns
+        assert telemetry.book.trace(trace_id_of(turn.trace_context)) == ()
+
+
+# -- what the caller tells ---------------------------------------------------------------------------------------------
+
+
+@on_virtual_time
+async def test_a_report_adds_what_the_caller_felt_and_is_answered_with_the_trace(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=1.5)) as stage:
+        clock = telemetry.spans(names.EDGE).clock
+        await stage.speak(0.6)
+        await stage.pause(0.8)
+        now = clock.epoch_ns(asyncio.get_running_loop().time()) / 1e9
+        stage.session.take_report(report(stage, speech_end=now - 0.9, heard=now - 0.1))
+        assert not stage.got(TurnTraced)  # the reply is still being played
+        await stage.pause(2)
+        (traced,) = stage.got(TurnTraced)
+        assert traced.spans == telemetry.book.trace(traced.trace_id)
+    by_name = {span.name: span for span in traced.spans}
+    assert by_name["network.uplink"].service == by_name["playout.first_audio"].service == names.CALLER
+    assert by_name["network.uplink"].begin_ns < traced.origin_ns == by_name["endpoint.wait"].begin_ns
+    root = by_name[names.TURN]
+    assert (root.attributes[names.V2V_MS], root.attributes[names.V2V_MEASURED]) == (800, "caller")
+
+
+@on_virtual_time
+async def test_a_caller_who_reports_is_waited_for(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        stage.session.expect_reports()
+        await stage.speak(0.6)
+        await stage.pause(2)
+        assert trace_of(stage, telemetry) == ()
+        stage.session.take_report(report(stage))
+        assert trace_of(stage, telemetry)
+
+
+@on_virtual_time
+async def test_a_caller_who_falls_silent_is_not_waited_for_long(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        stage.session.expect_reports()
+        await stage.speak(0.6)
+        await stage.pause(2 + REPORT_SEC)
+        assert root_of(trace_of(stage, telemetry)).attributes[names.OUTCOME] == "ok"
+        with pytest.raises(InvalidRequest, match="turn that was not reported yet"):
+            stage.session.take_report(report(stage))
+
+
+@on_virtual_time
+async def test_what_is_not_written_when_the_session_ends_is_written_then(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        stage.session.expect_reports()
+        await stage.speak(0.6)
+        await stage.pause(2)
+    assert root_of(trace_of(stage, telemetry)).attributes[names.OUTCOME] == "ok"
+
+
+@pytest.mark.parametrize("turn_id", ["turn_unknown", ""])
+@on_virtual_time
+async def test_a_report_of_no_turn_is_refused(telemetry: Telemetry, turn_id: str) -> None:
+    async with staged(telemetry) as stage:
+        with pytest.raises(InvalidRequest, match="expected the id of a turn"):
+            stage.session.take_report(CallerReport(turn_id=turn_id))
+
+
+async def test_callers_who_never_report_fill_nothing() -> None:
+    figures = list[TurnFigures]()
+    tracing = SessionTracing("sess_test", Telemetry.silent(), on_turn=figures.append)
+    tracing.reports = True
+    for number in range(MOST_REPORTED + 10):
+        trace = tracing.begin(f"turn_{number}", number, TurnStory(opened=float(number)))
+        trace.over("ok", None, number + 1.0)
+    assert [each.story.opened for each in figures] == [float(number) for number in range(10)]
+    tracing.close()
+    assert len(figures) == MOST_REPORTED + 10
+
+
+@on_virtual_time
+async def test_each_turn_is_counted_once(telemetry: Telemetry) -> None:
+    figures = list[TurnFigures]()
+    async with staged(telemetry, say("noon", seconds=0.2)) as stage:
+        stage.session._tracing.on_turn = figures.append
+        await stage.speak(0.6)
+        await stage.pause(2)
+    (counted,) = figures
+    assert (counted.outcome, counted.target, counted.measured) == ("ok", "scripted", "edge")
+    assert counted.v2v_sec is not None
+    assert len(stage.got(PlayoutStarted)) == 1
