@@ -3,10 +3,11 @@ import { test } from "node:test";
 
 import { Conversation } from "../edge_client/page/conversation.js";
 
-/** A conversation and everything it sends. */
+/** A conversation and everything it sends, but for what the reporter says beside it. */
 function begin() {
   const sent = [];
-  const conversation = new Conversation({ send: (request) => sent.push(request), onChange: () => {} });
+  const send = (request) => request.type.startsWith("antiphon.") || sent.push(request);
+  const conversation = new Conversation({ send, onChange: () => {}, now: () => 0 });
   const types = () => sent.splice(0).map(({ type }) => type);
   return { conversation, sent, types };
 }
@@ -271,4 +272,11 @@ test("trouble is shown until the next reply, unless it means nothing to the pers
   assert.equal(conversation.trouble, null);
   conversation.receive(done("failed"));
   assert.match(conversation.trouble, /could not answer/);
+});
+
+test("what the edge says of pings and reports is nobody's trouble", () => {
+  const { conversation } = begin();
+  conversation.receive(created);
+  conversation.receive({ type: "error", error: { event_id: "aside_ping_1", message: "expected a client event type" } });
+  assert.equal(conversation.trouble, null);
 });

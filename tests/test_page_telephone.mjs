@@ -133,7 +133,7 @@ test("a session that the edge has forgotten is followed by one that is told what
   assert.deepEqual(Object.keys(posts[2].headers), ["Content-Type"]);
   next.open();
   next.tell({ type: "session.created", event_id: "event_1" });
-  assert.deepEqual(types(next), ["session.update", "conversation.item.create"]);
+  assert.deepEqual(types(next), ["session.update", "conversation.item.create", "antiphon.clock.ping"]);
   assert.equal(telephone.conversation.captions.at(-1).text, "Connected again");
 });
 
@@ -144,4 +144,21 @@ test("leaving the page hangs up at once", async () => {
   await settle();
   assert.equal(telephone.lineState.name, "idle");
   assert.equal(posts.length, 2);
+});
+
+test("a reply that was heard out is reported with what the browser counted, by the edge's clock", async () => {
+  await talking();
+  const [connection] = connections;
+  const tell = (type, fields) => connection.tell({ type, ...fields });
+  tell("response.created", { response: { id: "r" } });
+  const ping = connection.sent.at(-1);
+  tell("antiphon.clock.pong", { client_ms: ping.client_ms, server_ms: ping.client_ms });
+  tell("output_audio_buffer.started", { response_id: "r" });
+  await settle();
+  tell("response.done", { response: { id: "r" }, antiphon: { turn: { turn_id: "turn_1" } } });
+  connection.arrived += 25;
+  tell("output_audio_buffer.stopped", { response_id: "r" });
+  await settle();
+  const { type, turn_id, packets_lost, clock } = connection.sent.at(-1);
+  assert.deepEqual([type, turn_id, packets_lost, Math.abs(clock.offset_ms) < 1_000], ["antiphon.turn.report", "turn_1", undefined, true]);
 });

@@ -9,27 +9,37 @@ const committed = { type: "input_audio_buffer.committed", item_id: "u" };
 const created = (id) => ({ type: "response.created", response: { id } });
 const done = (id, report) => ({ type: "response.done", response: { id }, antiphon: { turn: report } });
 
+const measured = (ms) => turns.v2vEvent({ ms, speechEndMs: 1000, heardMs: 1000 + ms });
+
 const TIMINGS = { endpoint_wait: 200, ttfa: 10, transcribe: 60, first_audio: 30, total: 90 };
 const REPORT = {
   index: 0,
+  turn_id: "turn_1",
+  trace_id: "4bf9",
   timings_ms: TIMINGS,
   placement: { backend: "device", reason: "the only one" },
   end_reason: "semantic",
 };
-const spokenTurn = (id, v2vMs, report = REPORT) => [committed, created(id), turns.v2vEvent(v2vMs), done(id, report)];
+const spokenTurn = (id, v2vMs, report = REPORT) => [committed, created(id), measured(v2vMs), done(id, report)];
 
 test("a spoken turn holds the edge's report and the page's own measurement", () => {
   const [turn] = after(...spokenTurn("r", 290)).turns;
   assert.deepEqual(turn, {
     responseId: "r",
+    turnId: "turn_1",
     spoken: true,
     index: 0,
     v2vMs: 290,
+    speechEndMs: 1000,
+    heardMs: 1290,
     timingsMs: TIMINGS,
     placement: { backends: ["device"], reason: "the only one", predictedMs: {} },
     endReason: "semantic",
     isDone: true,
+    sound: "none",
     reception: null,
+    traceId: "4bf9",
+    trace: null,
   });
 });
 
@@ -79,23 +89,23 @@ test("a browser that does not count, and a typed turn, get no such rows", () => 
 });
 
 test("before the report there is only the whole", () => {
-  const [turn] = after(committed, created("r"), turns.v2vEvent(290)).turns;
+  const [turn] = after(committed, created("r"), measured(290)).turns;
   assert.deepEqual(turns.waterfallRows(turn), [{ name: "voice_to_voice", kind: "rest", startMs: 0, durationMs: 290 }]);
 });
 
 test("a typed turn claims no measurement", () => {
-  const [turn] = after(created("r"), turns.v2vEvent(290), done("r", { timings_ms: { ttfa: 10 } })).turns;
+  const [turn] = after(created("r"), measured(290), done("r", { timings_ms: { ttfa: 10 } })).turns;
   assert.equal(turn.spoken, false);
   assert.equal(turn.v2vMs, null);
 });
 
 test("a sound that was heard before its event arrived is claimed all the same", () => {
-  const [turn] = after(committed, turns.v2vEvent(290), created("r")).turns;
+  const [turn] = after(committed, measured(290), created("r")).turns;
   assert.equal(turn.v2vMs, 290);
 });
 
 test("only the first sound of a reply counts", () => {
-  const [turn] = after(committed, created("r"), turns.v2vEvent(290), turns.v2vEvent(1900)).turns;
+  const [turn] = after(committed, created("r"), measured(290), measured(1900)).turns;
   assert.equal(turn.v2vMs, 290);
 });
 
@@ -103,6 +113,25 @@ test("speech without words makes the next typed turn no spoken one", () => {
   const silent = { type: "conversation.item.input_audio_transcription.completed", item_id: "u", transcript: "" };
   const [turn] = after(committed, silent, created("r")).turns;
   assert.equal(turn.spoken, false);
+});
+
+test("the first sound of a reply that is under way is the reply's, of a typed turn too", () => {
+  const started = (id) => ({ type: "output_audio_buffer.started", response_id: id });
+  const [turn] = after(turns.heardEvent(400), created("r"), turns.heardEvent(500), started("r"), turns.heardEvent(600), turns.heardEvent(900)).turns;
+  assert.deepEqual([turn.heardMs, turn.speechEndMs, turn.sound], [600, null, "playing"]);
+  const [first, second] = after(created("a"), started("a"), committed, turns.heardEvent(700), created("b")).turns;
+  assert.deepEqual([first.heardMs, second.heardMs], [null, null]);
+});
+
+test("a trace belongs to its turn, and tells instead of the edge's own phases where the time went", () => {
+  const traced = (id, spans) => ({ type: "antiphon.turn.traced", turn_id: id, trace_id: "4bf9", origin_ms: 0, spans });
+  const span = { span_id: "1", parent_id: "", name: "voice.turn", service: "antiphon-edge", begin_ms: 0, duration_ms: 8, attributes: {}, error: "" };
+  const ledger = after(...spokenTurn("r", 290), traced("another", [span]), traced("turn_1", [span]));
+  const [turn] = ledger.turns;
+  assert.deepEqual([turn.traceId, turn.trace.spans.length], ["4bf9", 1]);
+  assert.deepEqual(turns.waterfallRows(turn).map(({ name }) => name), ["endpoint_wait", "ttfa", "network_playout"]);
+  assert.equal(turns.medianSpanMs(ledger.turns, "voice.turn"), 8);
+  assert.equal(after(...spokenTurn("r", 290), traced("turn_1", "none")).turns[0].trace, null);
 });
 
 test("reports that lack parts or hold nonsense do no harm", () => {

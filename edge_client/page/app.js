@@ -58,6 +58,7 @@ const waterfall = new Waterfall({
   placement: byId("placement", HTMLElement),
   rows: byId("waterfall-rows", HTMLTableSectionElement),
   reception: byId("reception", HTMLElement),
+  trace: byId("trace", HTMLElement),
   chooser: byId("chooser", HTMLOListElement),
 });
 const stave = new Stave(byId("stave", HTMLCanvasElement));

@@ -7,6 +7,7 @@
 import { isSettled, NO_CAPTIONS, noticeEvent, reduceCaptions } from "./captions.js";
 import { serverErrorInPlainWords } from "./faults.js";
 import { FIRST_PHASE, reducePhase } from "./phase.js";
+import { Reporter } from "./reporter.js";
 import * as requests from "./requests.js";
 import { EMPTY_LEDGER, reduceTurns } from "./turns.js";
 
@@ -25,6 +26,7 @@ const UNANSWERED = "Antiphon could not answer this. Try again.";
  * @typedef {object} ConversationParts
  * @property {(request: requests.Request) => void} send
  * @property {() => void} onChange
+ * @property {() => number} now  milliseconds since 1970 on the page's clock
  */
 
 export class Conversation {
@@ -42,11 +44,13 @@ export class Conversation {
   #held = /** @type {requests.Request[] | null} */ (null); // while there may be nobody to hear them
   #send;
   #onChange;
+  #reporter;
 
   /** @param {ConversationParts} parts */
-  constructor({ send, onChange }) {
+  constructor({ send, onChange, now }) {
     this.#send = send;
     this.#onChange = onChange;
+    this.#reporter = new Reporter({ send, ask: (request) => this.#ask(request), now });
   }
 
   get pushToTalk() {
@@ -100,10 +104,12 @@ export class Conversation {
 
   /** @param {any} event  from the server, or one of the page's own */
   receive(event) {
+    if (this.#reporter.take(event)) return;
     this.captions = reduceCaptions(this.captions, event);
     this.ledger = reduceTurns(this.ledger, event);
     this.phase = reducePhase(this.phase, event);
     this.#follow(event);
+    this.#reporter.follow(event, this.ledger.turns);
     this.#sendTyped();
     this.#onChange();
   }

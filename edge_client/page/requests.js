@@ -56,5 +56,18 @@ export const clearInput = () => ({ type: "input_audio_buffer.clear" });
 /** @returns {Request} */
 export const commitInput = () => ({ type: "input_audio_buffer.commit" });
 
+/**
+ * Answered at once with the time of the edge.
+ *
+ * @returns {Request}
+ */
+export const pingClock = (/** @type {number} */ nowMs) => ({ type: "antiphon.clock.ping", client_ms: nowMs });
+
+/** @returns {Request} */
+export const reportTurn = (/** @type {import("./report.js").Report} */ report) => ({
+  type: "antiphon.turn.report",
+  ...report,
+});
+
 /** @returns {Request} */
 export const retrieveItem = (/** @type {string} */ id) => ({ type: "conversation.item.retrieve", item_id: id });

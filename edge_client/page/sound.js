@@ -6,12 +6,16 @@
  * @typedef {import("./loudness.js").SoundReport} SoundReport
  */
 
+import { pageNow } from "./clock.js";
+import { SoundClock } from "./soundclock.js";
+
 export class Sound {
   #context = /** @type {AudioContext | null} */ (null);
   #ready = /** @type {Promise<void> | null} */ (null);
   #ears = /** @type {Record<Side, AudioNode | null>} */ ({ near: null, far: null });
   #sources = /** @type {Record<Side, AudioNode | null>} */ ({ near: null, far: null });
   #silence = /** @type {MediaStreamAudioDestinationNode | null} */ (null);
+  #clock = new SoundClock();
   #audio;
   #onReport;
 
@@ -27,6 +31,15 @@ export class Sound {
   /** Seconds on the clock of every report. */
   get now() {
     return this.#context?.currentTime ?? 0;
+  }
+
+  /**
+   * When the sound of a moment passed through the page, on the page's clock; the way to the loudspeaker comes after it.
+   *
+   * @type {(at: number) => number | null}
+   */
+  pageMs(at) {
+    return this.#clock.pageMs(at);
   }
 
   /** What the way to the loudspeaker takes, as far as the browser knows; the reply's own <audio> has a like buffer. */
@@ -73,6 +86,7 @@ export class Sound {
     this.forget("near");
     this.forget("far");
     this.#context?.suspend();
+    this.#clock.forget();
   }
 
   async #build() {
@@ -89,7 +103,10 @@ export class Sound {
     const context = /** @type {AudioContext} */ (this.#context);
     const options = { numberOfOutputs: 1, channelCount: 1, channelCountMode: /** @type {const} */ ("explicit") };
     const ear = new AudioWorkletNode(context, "ear", options);
-    ear.port.onmessage = ({ data }) => this.#onReport(side, data);
+    ear.port.onmessage = ({ data }) => {
+      this.#clock.feed(context.currentTime, pageNow());
+      this.#onReport(side, data);
+    };
     ear.connect(context.destination); // it writes nothing, and is only pulled where its output leads somewhere
     return ear;
   }

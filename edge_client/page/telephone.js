@@ -1,6 +1,7 @@
 /** Everything a call is made of except its looks: the line, the microphone, the sound, and what is said over them. */
 
 import { Call } from "./call.js";
+import { pageNow } from "./clock.js";
 import { Conversation } from "./conversation.js";
 import { Line } from "./line.js";
 import { tabMemory } from "./memory.js";
@@ -9,7 +10,7 @@ import { Reception } from "./reception.js";
 import { Sound } from "./sound.js";
 import { between, counters } from "./statistics.js";
 import { Stopwatch } from "./stopwatch.js";
-import { receptionEvent, v2vEvent } from "./turns.js";
+import { heardEvent, receptionEvent, v2vEvent } from "./turns.js";
 
 /**
  * @typedef {import("./line.js").LineState} LineState
@@ -55,6 +56,7 @@ export class Telephone {
     this.conversation = new Conversation({
       send: (request) => this.line.call?.send(request),
       onChange: parts.onChange,
+      now: pageNow,
     });
     this.reception = new Reception({
       count: () => this.#count(),
@@ -170,10 +172,12 @@ export class Telephone {
   /**
    * Not every browser counts what the output takes; the context's own figure is the next best.
    *
-   * @param {import("./statistics.js").Statistics} statistics
+   * @template {import("./statistics.js").Statistics | null} S
+   * @param {S} statistics
+   * @returns {S}
    */
   #inFull(statistics) {
-    return { ...statistics, outputMs: statistics.outputMs ?? this.sound.outputMs };
+    return statistics && { ...statistics, outputMs: statistics.outputMs ?? this.sound.outputMs };
   }
 
   /** The call may have been begun with another track. */
@@ -288,8 +292,20 @@ export class Telephone {
   #hear(side, report) {
     if (report.type === "level") this.#parts.onLevel(side, report);
     const measurement = this.#stopwatch.feed(side, report);
-    if (!measurement) return;
+    if (measurement) this.#measure(measurement);
+    if (side === "far" && report.type === "on") this.#beginHearing(report.at);
+  }
+
+  /** @param {Measurement} measurement */
+  #measure(measurement) {
+    const { offAt, onAt, ms } = measurement;
     this.#parts.onMeasurement(measurement);
-    this.conversation.receive(v2vEvent(measurement.ms));
+    this.conversation.receive(v2vEvent({ ms, speechEndMs: this.sound.pageMs(offAt), heardMs: this.sound.pageMs(onAt) }));
+  }
+
+  /** @param {number} at */
+  #beginHearing(at) {
+    this.reception.hear();
+    this.conversation.receive(heardEvent(this.sound.pageMs(at)));
   }
 }

@@ -1,22 +1,31 @@
 /**
- * Where the time of each turn went: the edge's own timings, which come with `response.done`, and the voice-to-voice
- * time that this page measures. Pure: `reduceTurns(ledger, event)` gives the next ledger.
+ * Where the time of each turn went: the edge's own timings, which come with `response.done`, the voice-to-voice time
+ * that this page measures, and the turn's trace, which the edge tells once it has the page's report. Pure:
+ * `reduceTurns(ledger, event)` gives the next ledger.
  *
  * @typedef {object} Turn
  * @property {string} responseId
+ * @property {string | null} turnId  as the edge calls it, once the response is done
  * @property {boolean} spoken  whether it answers speech; typed turns have no voice-to-voice time
  * @property {number | null} index  the edge's number of the turn
  * @property {number | null} v2vMs
+ * @property {number | null} speechEndMs  when the user's last sound passed through the page, on the page's clock
+ * @property {number | null} heardMs  when the reply's first one did
  * @property {Readonly<Record<string, number>>} timingsMs
  * @property {import("./placement.js").Placement | null} placement
  * @property {string | null} endReason
  * @property {boolean} isDone
+ * @property {"none" | "playing" | "over"} sound  over: it was heard out or cut, and what was counted of it is known
  * @property {import("./statistics.js").Statistics | null} reception  how the reply came through, once it has ended
+ * @property {string} traceId  empty where the turn has no trace
+ * @property {import("./trace.js").Trace | null} trace
+ *
+ * @typedef {{ms: number, speechEndMs: number | null, heardMs: number | null}} VoiceToVoice  moments on the page's clock
  *
  * @typedef {object} Ledger
  * @property {readonly Turn[]} turns
  * @property {boolean} speechCommitted  speech was committed and its response is still to come
- * @property {number | null} unclaimedV2vMs  measured before the event of its response arrived
+ * @property {VoiceToVoice | null} unclaimed  measured before the event of its response arrived
  *
  * @typedef {"wait" | "edge" | "rest" | "expected" | "passed" | "ear" | "phase"} RowKind
  * @typedef {object} Row
@@ -27,12 +36,13 @@
  */
 
 import { onlyNumbers, readPlacement } from "./placement.js";
+import { readTrace } from "./trace.js";
 
 /** What was expected of a backend is a row by this name and the backend's. */
 export const EXPECTED = "expected:";
 
 /** @type {Ledger} */
-export const EMPTY_LEDGER = Object.freeze({ turns: [], speechCommitted: false, unclaimedV2vMs: null });
+export const EMPTY_LEDGER = Object.freeze({ turns: [], speechCommitted: false, unclaimed: null });
 
 /** The timings that are no phases of the work: those that add up to the voice-to-voice time, and the phases' own sum. */
 const NO_PHASES = new Set(["endpoint_wait", "ttfa", "total"]);
@@ -48,41 +58,60 @@ export function reduceTurns(ledger, event) {
       return openTurn(ledger, event.response.id);
     case "response.done":
       return closeTurn(ledger, event.response.id, event.antiphon?.turn ?? {});
+    case "output_audio_buffer.started":
+      return changeTurn(ledger, event.response_id, { sound: "playing" });
+    case "antiphon.turn.traced":
+      return addTrace(ledger, event);
     case "page.v2v":
-      return claimV2v(ledger, event.ms);
+      return claimV2v(ledger, event.measured);
+    case "page.heard":
+      return claimSound(ledger, event.ms);
     case "page.reception":
-      return changeTurn(ledger, event.responseId, { reception: event.statistics });
+      return changeTurn(ledger, event.responseId, { reception: event.statistics, sound: "over" });
     default:
       return ledger;
   }
 }
 
-/** @type {(ms: number) => {type: "page.v2v", ms: number}} */
-export const v2vEvent = (ms) => ({ type: "page.v2v", ms });
+/** @type {(measured: VoiceToVoice) => any} */
+export const v2vEvent = (measured) => ({ type: "page.v2v", measured });
 
-/** @type {(responseId: string, statistics: import("./statistics.js").Statistics) => any} */
+/** The reply's side begins to sound. @type {(ms: number | null) => any} */
+export const heardEvent = (ms) => ({ type: "page.heard", ms });
+
+/** The reply has ended. @type {(responseId: string, statistics: import("./statistics.js").Statistics | null) => any} */
 export const receptionEvent = (responseId, statistics) => ({ type: "page.reception", responseId, statistics });
 
 /** @type {(ledger: Ledger, responseId: string) => Ledger} */
 function openTurn(ledger, responseId) {
   const spoken = ledger.speechCommitted;
+  /** @type {Turn} */
   const turn = {
     responseId,
+    turnId: null,
     spoken,
     index: null,
-    v2vMs: spoken ? ledger.unclaimedV2vMs : null,
+    v2vMs: null,
+    speechEndMs: null,
+    heardMs: null,
     timingsMs: {},
     placement: null,
     endReason: null,
     isDone: false,
+    sound: "none",
     reception: null,
+    traceId: "",
+    trace: null,
   };
-  return { turns: [...ledger.turns, turn], speechCommitted: false, unclaimedV2vMs: null };
+  const measured = spoken && ledger.unclaimed ? measuredAs(ledger.unclaimed) : {};
+  return { turns: [...ledger.turns, { ...turn, ...measured }], speechCommitted: false, unclaimed: null };
 }
 
 /** @type {(ledger: Ledger, responseId: string, report: any) => Ledger} */
 function closeTurn(ledger, responseId, report) {
   return changeTurn(ledger, responseId, {
+    turnId: report.turn_id ?? null,
+    traceId: report.trace_id ?? "",
     index: report.index ?? null,
     timingsMs: onlyNumbers(report.timings_ms),
     placement: readPlacement(report.placement),
@@ -94,13 +123,34 @@ function closeTurn(ledger, responseId, report) {
 /**
  * A measurement belongs to the spoken turn that waits for one, or to the one whose speech was just committed.
  *
- * @type {(ledger: Ledger, ms: number) => Ledger}
+ * @type {(ledger: Ledger, measured: VoiceToVoice) => Ledger}
  */
-function claimV2v(ledger, ms) {
+function claimV2v(ledger, measured) {
   const last = ledger.turns.at(-1);
-  if (ledger.speechCommitted) return { ...ledger, unclaimedV2vMs: ms };
+  if (ledger.speechCommitted) return { ...ledger, unclaimed: measured };
   if (!last?.spoken || last.v2vMs !== null) return ledger;
-  return changeTurn(ledger, last.responseId, { v2vMs: ms });
+  return changeTurn(ledger, last.responseId, measuredAs(measured));
+}
+
+/** @type {(measured: VoiceToVoice) => Partial<Turn>} */
+const measuredAs = ({ ms, ...moments }) => ({ v2vMs: ms, ...moments });
+
+/**
+ * The first sound of a reply that is under way is the reply's, whether or not it answers speech.
+ *
+ * @type {(ledger: Ledger, ms: number | null) => Ledger}
+ */
+function claimSound(ledger, ms) {
+  const last = ledger.turns.at(-1);
+  if (ledger.speechCommitted || !last || last.sound === "none" || last.heardMs !== null) return ledger;
+  return changeTurn(ledger, last.responseId, { heardMs: ms });
+}
+
+/** @type {(ledger: Ledger, event: any) => Ledger} */
+function addTrace(ledger, event) {
+  const trace = readTrace(event);
+  const turn = ledger.turns.find(({ turnId }) => turnId !== null && turnId === event.turn_id);
+  return trace && turn ? changeTurn(ledger, turn.responseId, { trace, traceId: trace.traceId }) : ledger;
 }
 
 /** @type {(ledger: Ledger, responseId: string, changes: Partial<Turn>) => Ledger} */
@@ -111,16 +161,17 @@ function changeTurn(ledger, responseId, changes) {
 
 /** @type {(turn: Turn) => boolean} */
 export function isMeasured(turn) {
-  return turn.v2vMs !== null || Object.keys(turn.timingsMs).length > 0;
+  return turn.v2vMs !== null || turn.trace !== null || Object.keys(turn.timingsMs).length > 0;
 }
 
 /**
- * The waterfall of one turn, first row first.
+ * The waterfall of one turn, first row first. Its trace, where there is one, tells the rest better.
  *
  * @type {(turn: Turn) => Row[]}
  */
 export function waterfallRows(turn) {
-  return [...headlineRows(turn), ...expectedRows(turn), ...earRows(turn), ...phaseRows(turn)];
+  const rest = turn.trace ? [] : [...earRows(turn), ...phaseRows(turn)];
+  return [...headlineRows(turn), ...expectedRows(turn), ...rest];
 }
 
 /** @type {(turn: Turn) => Row[]} */
@@ -212,6 +263,16 @@ export function medianMs(turns, name) {
 /** @type {(turns: readonly Turn[]) => number | null} */
 export function medianV2vMs(turns) {
   return median(turns.flatMap((turn) => (turn.v2vMs === null ? [] : [turn.v2vMs])));
+}
+
+/**
+ * The median of one span over all turns that have it, attempts in vain left out.
+ *
+ * @type {(turns: readonly Turn[], name: string) => number | null}
+ */
+export function medianSpanMs(turns, name) {
+  const spans = turns.flatMap(({ trace }) => trace?.spans ?? []);
+  return median(spans.filter((span) => span.name === name && !span.isInVain).map(({ durationMs }) => durationMs));
 }
 
 /** @type {(values: readonly number[]) => number | null} */

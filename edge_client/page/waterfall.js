@@ -2,7 +2,10 @@
 
 import { create, milliseconds, setText } from "./elements.js";
 import { speakers } from "./placement.js";
-import { EXPECTED, headlineRows, isMeasured, medianMs, medianV2vMs, spanMs, waterfallRows } from "./turns.js";
+import { bar } from "./bar.js";
+import { TraceId } from "./traceid.js";
+import { traceRows } from "./tracerows.js";
+import { EXPECTED, headlineRows, isMeasured, medianMs, medianSpanMs, medianV2vMs, spanMs, waterfallRows } from "./turns.js";
 
 /**
  * @typedef {import("./turns.js").Turn} Turn
@@ -16,6 +19,7 @@ import { EXPECTED, headlineRows, isMeasured, medianMs, medianV2vMs, spanMs, wate
  * @property {HTMLElement} placement
  * @property {HTMLTableSectionElement} rows
  * @property {HTMLElement} reception
+ * @property {HTMLElement} trace  with the turn's trace id in a <code>, and a button
  * @property {HTMLOListElement} chooser
  */
 
@@ -58,18 +62,27 @@ const END_REASONS = {
 
 export class Waterfall {
   #elements;
+  #traceId;
+  #given = /** @type {readonly Turn[]} */ ([]);
   #turns = /** @type {readonly Turn[]} */ ([]);
   #chosen = /** @type {string | null} */ (null); // null follows the latest turn
 
   /** @param {WaterfallElements} elements */
   constructor(elements) {
     this.#elements = elements;
+    this.#traceId = new TraceId(elements.trace);
     elements.chooser.addEventListener("click", ({ target }) => this.#choose(target));
   }
 
-  /** @param {readonly Turn[]} turns */
+  /** @param {readonly Turn[]} turns  the same list where nothing has changed: what is read just now stays where it is */
   show(turns) {
+    if (turns === this.#given) return;
+    this.#given = turns;
     this.#turns = turns.filter(isMeasured);
+    this.#show();
+  }
+
+  #show() {
     const shown = this.#turns.find(({ responseId }) => responseId === this.#chosen) ?? this.#turns.at(-1);
     const { panel, v2v, v2vMedian } = this.#elements;
     panel.toggleAttribute("data-empty", !shown);
@@ -85,7 +98,7 @@ export class Waterfall {
     if (!button) return;
     const id = button.dataset.response ?? null;
     this.#chosen = id === this.#turns.at(-1)?.responseId ? null : id;
-    this.show(this.#turns);
+    this.#show();
   }
 
   /** @param {Turn} turn */
@@ -94,8 +107,10 @@ export class Waterfall {
     setText(title, `Turn ${this.#turns.indexOf(turn) + 1}`);
     setText(placement, describe(turn));
     setText(reception, describeReception(turn));
+    this.#traceId.show(turn.traceId);
     const scale = 100 / spanMs(turn);
-    rows.replaceChildren(...waterfallRows(turn).map((row) => this.#row(row, scale)));
+    const spans = turn.trace ? traceRows(turn.trace, (name) => medianSpanMs(this.#turns, name)) : [];
+    rows.replaceChildren(...waterfallRows(turn).map((row) => this.#row(row, scale)), ...spans);
   }
 
   /** @type {(row: Row, scale: number) => HTMLTableRowElement} */
@@ -105,7 +120,7 @@ export class Waterfall {
     name.title = ROW_MEANINGS[row.kind] ?? ROW_MEANINGS[row.name] ?? "";
     const cells = [milliseconds(row.durationMs), milliseconds(medianMs(this.#turns, row.name))];
     const numbers = cells.map((text) => create("td", "number", text));
-    const element = create("tr", row.kind, name, create("td", "track", bar(row, scale)), ...numbers);
+    const element = create("tr", row.kind, name, create("td", "track", rowBar(row, scale)), ...numbers);
     element.dataset.row = row.name;
     return element;
   }
@@ -123,7 +138,7 @@ export class Waterfall {
 
 /** @type {(turn: Turn, n: number, isShown: boolean, scale: number) => HTMLButtonElement} */
 function turnButton(turn, n, isShown, scale) {
-  const bars = headlineRows(turn).map((row) => bar(row, scale));
+  const bars = headlineRows(turn).map((row) => rowBar(row, scale));
   const number = create("span", "number", turn.v2vMs === null ? "typed" : `${milliseconds(turn.v2vMs)} ms`);
   const label = create("span", "turn-number", create("span", "visually-hidden", "Turn "), String(n + 1));
   const backend = create("span", "turn-backend", turn.placement?.backends.at(-1) ?? "");
@@ -135,13 +150,7 @@ function turnButton(turn, n, isShown, scale) {
 }
 
 /** @type {(row: Row, scale: number) => HTMLElement} */
-function bar({ kind, startMs, durationMs }, scale) {
-  const element = create("span", `bar ${kind}`);
-  const start = Math.max(0, startMs) * scale;
-  element.style.setProperty("--start", `${start}%`);
-  element.style.setProperty("--length", `${Math.max(0, Math.min(durationMs * scale, 100 - start))}%`);
-  return element;
-}
+const rowBar = ({ kind, startMs, durationMs }, scale) => bar(kind, startMs * scale, (startMs + durationMs) * scale);
 
 /** @type {(turn: Turn) => string} */
 function describeReception({ reception }) {
