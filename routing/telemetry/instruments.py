@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, NoOpMeter, Observation
@@ -32,6 +33,14 @@ class Reading:
 
 
 type Look = Callable[[], Iterable[Reading]]
+
+
+class Observer(Protocol):
+    """Where that goes which is looked at, rather than counted as it happens."""
+
+    def observe(self, metric: Metric, look: Look) -> None:
+        """See `Instruments.observe`."""
+        ...
 
 
 class Instruments:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from routing.own_tasks import own_tasks
-from routing.telemetry.instruments import Instruments, Reading
+from routing.telemetry.instruments import Observer, Reading
 from routing.telemetry.metrics import ENERGY, GPU_UTILIZATION, POWER
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class PowerMeters:
 
 @asynccontextmanager
 async def metering(
-    instruments: Instruments, *, nvml: Any = None, powercap: Path = POWERCAP, every_sec: float = LOOK_SEC
+    instruments: Observer, *, nvml: Any = None, powercap: Path = POWERCAP, every_sec: float = LOOK_SEC
 ) -> AsyncIterator[PowerMeters]:
     """Have the meters of this machine counted until the block ends. One process of a machine is enough.
 

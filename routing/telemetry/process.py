@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from routing.telemetry.instruments import Instruments, Reading
+from routing.telemetry.instruments import Observer, Reading
 from routing.telemetry.metrics import CPU_TIME, MEMORY
 
 _STATM: Final = Path("/proc/self/statm")
 
 
-def observe_process(instruments: Instruments) -> None:
+def observe_process(instruments: Observer) -> None:
     """Count its processor time, and its memory where the system tells of it."""
     instruments.observe(CPU_TIME, lambda: [Reading(time.process_time())])
     instruments.observe(MEMORY, _memory)
