@@ -8,9 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from edge_client.cloud.connection import PARTING_SEC, Connection, Line
 from edge_client.cloud.track import Track
-from edge_client.trace_headers import trace_headers
+from edge_client.connecting import Connecting
 from routing.errors import BackendError, BackendUnavailable, UnsuitedTurn
 from routing.refusal import error_of
+from routing.telemetry import names
+from routing.telemetry.traced_backend import Journey
+from routing.telemetry.carrier import plain_carrier
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
 from routing.wire import (
     MAXIMUM_TURN_SEC,
@@ -32,6 +35,7 @@ from routing.wire import (
 logger = logging.getLogger(__name__)
 
 TURNS_PATH = "/v1/turns"
+RPC_SYSTEM = "ray_serve"
 LONGEST_CHUNK_SAMPLES = 10 * SPEECH_SAMPLE_RATE  # in one message
 
 
@@ -52,6 +56,7 @@ class CloudExchange:
         self._replying = False
         self._committed = False
         self._fault: BackendError | None = None
+        self._connecting: Connecting | None = None
         if turn.privacy == "device_only":
             self._fail(UnsuitedTurn("a turn that shall not leave the device was offered to the cloud"))
         self._post(Open(turn))
@@ -130,6 +135,13 @@ class CloudExchange:
         if self._track is not None:
             self._track.fail(self._fault)
 
+    def journey(self) -> Journey:
+        """See `routing.telemetry.traced_backend.Travelled`."""
+        return Journey(
+            phases=(self._connecting.phase(names.CLOUD_CONNECT),) if self._connecting else (),
+            attributes={names.RPC_SYSTEM: RPC_SYSTEM, names.REPLICA_ID: self.replica},
+        )
+
     # -- the connection ------------------------------------------------------------------------------------------------
 
     async def carry(self, line: Line) -> None:
@@ -137,9 +149,12 @@ class CloudExchange:
         if self._fault is not None:  # before anything was sent, and nothing shall be
             return
         try:
-            async with line.open(TURNS_PATH, trace_headers(self._turn)) as connection:
+            self._connecting = Connecting()
+            async with line.open(TURNS_PATH, plain_carrier(self._turn.trace_context)) as connection:
+                self._connecting.done()
                 await self._converse(connection)
         except* BackendError as faults:
+            self._connecting.fail(_first(faults))
             self._fail(_first(faults))
         except* Exception:
             logger.exception("the exchange with the cloud stumbled")  # the turn can still be answered elsewhere

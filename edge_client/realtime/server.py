@@ -32,11 +32,11 @@ from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
 from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
 from edge_client.settings import EdgeSettings
-from edge_client.trace_headers import CARRIED
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
 from edge_client.workers.siblings import FORWARDED
 from routing.errors import AtCapacity, InvalidRequest, SettingsError
+from routing.telemetry.carrier import CARRIED
 from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)

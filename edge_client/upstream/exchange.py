@@ -8,14 +8,17 @@ from contextlib import aclosing
 
 from edge_client.audio import Resampler
 from edge_client.stopwatch import Stopwatch
-from edge_client.trace_headers import trace_headers
 from edge_client.upstream.client_events import ANSWER, COMMIT, WIRE_SAMPLE_RATE, Json, append, opening
 from edge_client.upstream.line import Line, Server
 from edge_client.upstream.reader import ReplyReader
 from routing.errors import BackendError, UnsuitedTurn
+from routing.telemetry.carrier import plain_carrier
+from routing.telemetry import names
+from routing.telemetry.traced_backend import Journey
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta, Turn
 
 MAXIMUM_SPEECH_SEC = 120.0  # in one turn: it is kept, for it may have to be said again
+RPC_SYSTEM = "openai_realtime"
 WORDS_PATIENCE_SEC = 2.0  # for the words of the user, when the reply is complete
 
 
@@ -88,13 +91,20 @@ class UpstreamExchange:
         for line in self._lines:
             line.drop()
 
+    def journey(self) -> Journey:
+        """See `routing.telemetry.traced_backend.Travelled`."""
+        return Journey(
+            phases=tuple(line.connecting.phase(names.UPSTREAM_CONNECT) for line in self._lines),
+            attributes={names.RPC_SYSTEM: RPC_SYSTEM},
+        )
+
     # -- the connection ------------------------------------------------------------------------------------------------
 
     def _connect(self) -> Line:
         """A connection over which all was said that is known so far."""
         line = Line(
             self._server,
-            headers=trace_headers(self._turn),
+            headers=plain_carrier(self._turn.trace_context),
             opening=[*opening(self._turn, voice=self._voice), *self._speech],
             tasks=self._tasks,
         )

@@ -7,9 +7,11 @@ current span": tasks, threads and generators of many turns share one event loop.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping
 
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -25,6 +27,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from routing.telemetry.carrier import plain_carrier
 from routing.telemetry.phase import Attribute, Carrier, Kind, Phase
 
 # Jaeger finds the critical path only where a span ends before the next one begins, counted in whole microseconds.
@@ -63,7 +66,7 @@ class Clock:
 
 
 class LiveSpan:
-    """A span that has begun: its carrier may travel already. Ended once; ending it again does nothing."""
+    """A span that has begun: its carrier may travel already. Once it has ended, nothing changes it any more."""
 
     def __init__(self, span: Span, clock: Clock, *, at: float) -> None:
         self._span = span
@@ -74,14 +77,15 @@ class LiveSpan:
 
     def note(self, attributes: Mapping[str, Attribute]) -> None:
         """Add attributes."""
-        self._span.set_attributes(_known(attributes))
+        if not self._ended:
+            self._span.set_attributes(_known(attributes))
 
     def end(self, *, at: float, attributes: Mapping[str, Attribute] | None = None, error: str | None = None) -> None:
         """It took until then. ``error`` says why it failed, in an operator's words."""
         if self._ended:
             return
-        self._ended = True
         self.note(attributes or {})
+        self._ended = True
         if error is not None:
             self._span.set_status(Status(StatusCode.ERROR, error))
         self._span.end(_end_ns(self._clock, self._began_at, at))
@@ -112,7 +116,7 @@ class Spans:
         """Begin a span whose carrier must travel before it ends. Without a parent it is the root of a new trace."""
         span = self._tracer.start_span(
             name,
-            context=_PROPAGATOR.extract(parent or {}),
+            context=_context(parent or {}),
             kind=_KINDS[kind],
             attributes=_known(attributes or {}),
             links=[Link(span_of(link).get_span_context()) for link in links if link],
@@ -138,17 +142,33 @@ class Spans:
             span.end(at=phase.end, error=phase.error)
 
 
+class _OwnCarrier(dict[str, str]):
+    """A carrier that did not leave this process: what it names needs no reading, and is not remote."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+        _PROPAGATOR.inject(self, context)
+
+    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
+        return dict, (dict(self),)
+
+
 def carrier_of(span: Span) -> Carrier:
     """What travels to whoever writes a child of this span."""
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier, set_span_in_context(span))
-    return carrier
+    return _OwnCarrier(set_span_in_context(NonRecordingSpan(span.get_span_context()), Context()))
 
 
 def span_of(carrier: Carrier) -> Span:
     """The span that a carrier names, to link to it; an invalid one where it names none."""
-    span = get_current_span(_PROPAGATOR.extract(carrier))
-    return NonRecordingSpan(span.get_span_context())
+    return get_current_span(_context(carrier))
+
+
+def _context(carrier: Carrier) -> Context:
+    """Of a stranger's carrier only what is well formed is read: the SDK would write the rest into the log."""
+    return carrier.context if isinstance(carrier, _OwnCarrier) else _PROPAGATOR.extract(plain_carrier(carrier))
 
 
 def trace_id_of(carrier: Carrier) -> str:
@@ -162,4 +182,8 @@ def _end_ns(clock: Clock, begin: float, end: float) -> int:
 
 
 def _known(attributes: Mapping[str, Attribute]) -> dict[str, AttributeValue]:
-    return {name: value for name, value in attributes.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None and not _is_no_number(value)}
+
+
+def _is_no_number(value: AttributeValue) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
