@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_client.caller.loudness import WINDOW_SEC
+from edge_client.caller.loudness import FAINTEST_SAMPLE, WINDOW_SEC
 from edge_client.caller.measure import (
     BREATH_SEC,
     PLAYER_BUFFER_SEC,
     Interval,
+    first_arrival,
     measure,
     played,
     reply_sound,
@@ -158,3 +159,30 @@ def test_a_recorder_notices_sound() -> None:
     recorder.write(Arrival(3.0, AudioChunk(line(Interval(0, 0.02), seconds=0.02, begin=0), RATE)))
     assert [arrival.at for arrival in recorder.arrivals] == [2.0, 3.0]
     assert (silent, recorder.audible) == (False, True)
+
+
+# -- the first packet of a reply ---------------------------------------------------------------------------------------
+
+
+def faintly(heard: list[Arrival], sound: Interval) -> list[Arrival]:
+    """With a breath in the frames that come within the interval."""
+    breath = np.full(len(heard[0].chunk.samples), 2 * FAINTEST_SAMPLE, np.float32)
+    return [replace(a, chunk=AudioChunk(breath, RATE)) if sound.begin <= a.at + 1e-6 < sound.end else a for a in heard]
+
+
+def test_a_voice_that_begins_faintly_has_arrived_before_it_is_heard() -> None:
+    heard = arriving(line(Interval(101.31, 102)))
+    assert first_arrival(101.31, heard, after=101.0) == pytest.approx(101.3)
+    assert first_arrival(101.31, faintly(heard, Interval(101.24, 101.3)), after=101.0) == pytest.approx(101.24)
+    assert first_arrival(101.31, faintly(heard, Interval(101.1, 101.2)), after=101.0) == pytest.approx(101.3)
+
+
+def test_the_sound_of_the_reply_before_is_not_the_beginning_of_this_one() -> None:
+    heard = faintly(arriving(line(Interval(101.31, 102))), Interval(100.2, 101.3))
+    assert first_arrival(101.31, heard, after=101.0) == pytest.approx(101.0, abs=FRAME_SEC)
+
+
+def test_packets_in_no_order_tell_no_arrival() -> None:
+    heard = arriving(line(Interval(101.31, 102)))
+    assert first_arrival(101.2, heard, after=101.0) is None
+    assert first_arrival(101.2, [], after=101.0) is None

@@ -103,6 +103,16 @@ def test_a_change_of_the_speaker_is_shown() -> None:
     assert "fell" in text
 
 
+def test_the_trace_of_a_turn_is_shown_where_the_server_tells_it() -> None:
+    plain = reply(0.3)
+    traced = replace(plain, numbers=replace(plain.numbers, turn_id="t1", trace_id="0af7651916cd"), traced={"spans": []})
+    report = report_turn("What time is it?", traced)
+    assert printed(turn_line(1, report)).rstrip().endswith("trace 0af7651916cd")
+    assert "trace" not in turn_line(1, report_turn("What time is it?", plain))
+    (row,) = as_json([report], QUIET)["turns"]
+    assert (row["turn_id"], row["trace_id"], row["traced"]) == ("t1", "0af7651916cd", {"spans": []})
+
+
 def test_the_summary_leaves_barge_ins_out() -> None:
     text = printed(summary_table(turns()))
     (v2v,) = [line for line in text.splitlines() if "V2V" in line]

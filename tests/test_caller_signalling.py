@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_client.caller.client import Caller
 from edge_client.caller.signalling import LONGEST_ANSWER, calls_url, exchange
 from routing.errors import BackendUnavailable, InvalidRequest
 
@@ -45,6 +46,44 @@ def test_any_text_is_an_address_or_is_refused(text: str) -> None:
         assert calls_url(text).startswith("http")
     except InvalidRequest:
         pass
+
+
+@asynccontextmanager
+async def answering(reply: bytes, offers: list[bytes]) -> AsyncIterator[str]:
+    """The address of a server that gives everybody this answer, and keeps how it was asked."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        offers.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}/"
+
+
+@pytest.mark.parametrize(("told", "shown"), [("ab" * 16, True), ("\x1b[31mred", False), ("", False)])
+async def test_the_trace_of_a_connection_is_shown_to_whoever_wants_it_told(
+    told: str, shown: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"HTTP/1.1 201 Created\r\nX-Trace-Id: {told}\r\nContent-Length: 3\r\n\r\nv=0".encode()
+    with caplog.at_level("INFO", "edge_client.caller.signalling"):
+        async with answering(head, []) as url:
+            assert (await exchange("v=0", url=url, key=None)).sdp == "v=0"
+    assert [record.message for record in caplog.records if record.name.endswith("signalling")] == (
+        [f"the trace of this connection is {told}"] if shown else []
+    )
+
+
+async def test_an_offer_tells_the_trace_it_belongs_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    offers: list[bytes] = []
+    async with answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno", offers) as url:
+        with pytest.raises(InvalidRequest):
+            async with Caller.connect(url):
+                raise AssertionError("connected")
+    assert b"\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n" in offers[0]
 
 
 @asynccontextmanager

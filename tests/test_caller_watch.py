@@ -72,6 +72,19 @@ def test_a_foreign_server_tells_no_numbers() -> None:
     assert watch.numbers.endpoint_wait_ms is None
 
 
+def test_the_trace_of_the_turn_is_known_and_then_told() -> None:
+    watch = watching(created("r1"))
+    states = [watch.done]
+    watch.feed({**done("r1"), "antiphon": {"turn": {**TURN, "turn_id": "t1", "trace_id": "abc"}}})
+    states.append(watch.done)
+    assert states == [False, True]
+    assert (watch.numbers.turn_id, watch.numbers.trace_id, watch.traced) == ("t1", "abc", None)
+    told = {"type": "antiphon.turn.traced", "turn_id": "t1", "trace_id": "abc", "spans": []}
+    for traced in ({**told, "turn_id": "another"}, told, {**told, "turn_id": "yet another"}):
+        watch.feed(traced)
+    assert watch.traced == told
+
+
 def test_a_cancelled_response_is_not_the_end() -> None:
     watch = watching(heard("i1", "Set a timer"), created("r1"), done("r1", "cancelled"))
     assert state(watch) == (False, False)

@@ -15,22 +15,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from edge_client.caller.clock import CallerClock
 from edge_client.caller.dialect import OPENAI, Dialect
 from edge_client.caller.line import Ends, Line, Network, until
 from edge_client.caller.measure import Interval
 from edge_client.caller.microphone import Microphone
 from edge_client.caller.packets import Packets
 from edge_client.caller.recorder import Arrival
+from edge_client.caller.reporter import Reporter
 from edge_client.caller.signalling import calls_url, resumption
 from edge_client.caller.spoken import Reply, SpokenTurn
+from edge_client.caller.trace_parent import trace_headers
 from edge_client.webrtc.ice import LOOPBACK, Ice
 from routing.errors import BackendError, BackendUnavailable, InvalidRequest
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Samples
@@ -45,6 +49,7 @@ WATCH_SEC = 0.25
 DOUBT_SEC = 3.0  # a line over which nothing came for so long may be cut
 RESUME_SEC = 60.0  # how long an edge keeps the session of a caller who has vanished
 RETRY_SEC = 1.0  # between two attempts to call again
+TRACED_SEC = 1.0  # for the trace of a turn to come, which is told at once when it was reported
 
 # Servers transcribe only when they are asked to.
 SESSION: Mapping[str, Any] = {
@@ -82,6 +87,8 @@ class Caller:
         self._on_event = on_event
         self._dialect = dialect
         self._network = network
+        self._trace = trace_headers(os.environ)
+        self._reporter = Reporter(self._send_if_open, CallerClock.of_machine())
         self._microphone = Microphone(time.monotonic)
         self._sound = sound or Sound(read=self._microphone.read)
         self._began_at = time.monotonic()
@@ -116,11 +123,13 @@ class Caller:
         on_event: OnEvent = lambda event: None,
         dialect: Dialect = OPENAI,
         network: Network | None = None,
+        reporting: bool = True,
     ) -> AsyncIterator[Caller]:
         """Call ``url``, and hang up on leaving. ``on_event`` is told everything the server says.
 
         ``session`` is asked for where the server takes events, and ``sound`` takes the place of the recordings that
         `say` plays. ``network`` lies between the call and the server, but not in the way of the request that opens it.
+        With ``reporting`` an Antiphon edge is told how each turn was for the caller, and tells its trace.
 
         Raises:
             BackendUnavailable, AtCapacity, InvalidRequest: there is no call; the message says why.
@@ -128,10 +137,12 @@ class Caller:
         where = calls_url(url, model=model, dialect=dialect)
         caller = cls(where, key=key, sound=sound, on_event=on_event, dialect=dialect, network=network)
         try:
-            caller._token = await caller._line.connect(where, key=key)
+            caller._token = await caller._line.connect(where, key=key, headers=caller._trace)
             caller._watching = asyncio.create_task(caller._watch())
             if session and dialect.has_events:
                 caller.send({"type": "session.update", "session": dict(session)})
+            if reporting and dialect.has_events:
+                caller._reporter.begin(time.monotonic())
             yield caller
         finally:
             await caller._hang_up()
@@ -171,15 +182,19 @@ class Caller:
 
     def listen(self, *, interrupting: bool = False) -> SpokenTurn:
         """Begin a turn: what comes from now on belongs to it."""
-        self._turn_before, self._turn = self._turn, SpokenTurn(interrupting=interrupting)
+        turn = SpokenTurn(interrupting=interrupting, packets=self.packets())
+        self._turn_before, self._turn = self._turn, turn
         if self._turn_before:
             self._turn_before.watch.seal()
-        return self._turn
+        return turn
 
     async def reply(self, timeout: float = 20.0) -> Reply:
         """What the last thing said brought: returns when the reply is over, or with what there is after ``timeout``."""
         await self.replied(timeout)
-        return self._current.reply()
+        turn = self._current
+        self.report(turn)
+        await self._traced(turn)
+        return turn.reply()
 
     async def replied(self, timeout: float | None = None) -> bool:
         """Wait until the reply of this turn is over; False where that took too long."""
@@ -189,6 +204,20 @@ class Caller:
     def _is_replied(self, turn: SpokenTurn) -> bool:
         quiet_sec = time.monotonic() - self._stirred_at
         return turn.watch.finished and quiet_sec >= (QUIET_SEC if turn.watch.played else LONG_QUIET_SEC)
+
+    def report(self, turn: SpokenTurn) -> None:
+        """Tell an Antiphon edge how a turn was for the caller, once; does nothing where there is nothing to tell."""
+        if turn.judged or not (self._reporter.is_answered and turn.watch.done):
+            return
+        turn.judged = True
+        if heard := turn.heard(self.packets()):
+            turn.reported = self._reporter.tell(heard, time.monotonic())
+
+    async def _traced(self, turn: SpokenTurn) -> None:
+        """Wait for the trace of a turn that was reported, for a while, where there is one."""
+        if turn.reported and turn.watch.numbers.trace_id:
+            with suppress(BackendUnavailable):  # the reply was heard all the same
+                await self._until(lambda: turn.watch.traced is not None, TRACED_SEC)
 
     async def answered(self, *, patience_sec: float, quiet_sec: float) -> Reply:
         """What the last thing said brought, told by the sound alone, whatever events the server sends or does not.
@@ -238,11 +267,15 @@ class Caller:
         except ValueError:
             logger.warning("the server sent something that is no JSON: %.80r", message)
             return
-        self._stirred_at = time.monotonic()
         self._note_id(event)
+        if self._reporter.take(event, time.monotonic()):
+            return
+        self._stirred_at = time.monotonic()
         for turn in (self._turn_before, self._turn):
             if turn:
                 turn.watch.feed(event)
+        if self._turn_before:
+            self.report(self._turn_before)  # it was cut
         self._on_event(event)
 
     def _note_id(self, event: object) -> None:
@@ -261,6 +294,10 @@ class Caller:
             BackendUnavailable: the call has ended.
         """
         self._line.send(json.dumps(event))
+
+    def _send_if_open(self, event: Json) -> None:
+        with suppress(BackendUnavailable):
+            self.send(event)
 
     # -- when the line is cut ------------------------------------------------------------------------------------------
 
@@ -299,7 +336,7 @@ class Caller:
             return
         line = self._new_line(network, idle=True, opened=lambda: self._switch(line))
         try:
-            await line.connect(self._where, key=self._key, headers=resumption(token, self._last_event_id))
+            await line.connect(self._where, key=self._key, headers=self._trace | resumption(token, self._last_event_id))
         finally:
             left = self._before if line is self._line else line
             if left:

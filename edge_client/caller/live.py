@@ -58,4 +58,5 @@ async def converse(call: Caller, sound: LiveSound, on_turn: Callable[[TurnReport
         await call.replied()
         turn.speech = spoken(sound.recorder.arrivals, turn.recorder.arrivals)
         if turn.speech:  # what is said unasked, such as a timer's end, is no turn
+            call.report(turn)
             on_turn(report_turn(turn.watch.transcript, turn.reply()))

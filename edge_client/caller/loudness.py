@@ -12,6 +12,7 @@ from routing.turns import Samples
 
 WINDOW_SEC = 0.0025  # loudness is judged in windows of this length: the error of every onset found here
 AUDIBLE_RMS = 10 ** (-50 / 20)  # below this a reply counts as silence: well above codec noise, far below speech
+FAINTEST_SAMPLE = 1.5 / 32768  # decoded silence strays from zero by one step of 16 bits, and nothing else does
 FAINTEST_RMS = 10 ** (-70 / 20)  # no recorded speech is as quiet as this
 BRIDGE_SEC = 0.15  # the closure of a "t" is not the end of a word
 CLICK_SEC = 0.02  # anything shorter, standing alone, is not speech

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +101,16 @@ def stalls(arrivals: Sequence[Arrival], *, buffer_sec: float = PLAYER_BUFFER_SEC
         waits += [late] if late > SHORTEST_STALL_SEC else []
         due += late + arrival.chunk.duration_sec
     return waits
+
+
+def first_arrival(heard: float, arrivals: Sequence[Arrival], *, after: float) -> float | None:
+    """When the first packet came of the sound that was first audible at ``heard``: a voice often begins faintly.
+
+    Nothing that came before ``after`` belongs to it. None where the packets came in no order that tells.
+    """
+    before = [arrival for arrival in arrivals if after <= arrival.at <= heard]
+    leading = list(takewhile(lambda arrival: arrival.is_sound, reversed(before)))
+    return leading[-1].at if leading else None
 
 
 def reply_sound(speech: Interval, arrivals: Sequence[Arrival]) -> AudioChunk | None:

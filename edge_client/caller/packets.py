@@ -8,7 +8,8 @@ from typing import Self
 from edge_client.webrtc.receiver import ReceiverStatistics
 from routing.turns import SPEECH_SAMPLE_RATE
 
-PACKET_SAMPLES = SPEECH_SAMPLE_RATE // 50
+PACKET_SEC = 0.02
+PACKET_SAMPLES = round(PACKET_SEC * SPEECH_SAMPLE_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

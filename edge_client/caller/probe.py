@@ -172,6 +172,7 @@ class Probe:
             on_event=lambda event: refusals.extend(_refusals(event)),
             dialect=plan.dialect,
             network=plan.network_of(call.number),
+            reporting=False,  # nobody shall be treated otherwise for being known
         ) as caller:
             assert caller.connect_sec is not None
             call.connect_ms = caller.connect_sec * 1000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_client.caller.loudness import is_audible
+from edge_client.caller.loudness import FAINTEST_SAMPLE, is_audible
 from routing.turns import AudioChunk, Samples
 
 MOST_FRAMES = 15_000  # five minutes of 20 ms
@@ -25,6 +25,11 @@ class Arrival:
     def audible(self) -> bool:
         """Whether anything can be heard in it."""
         return is_audible(self.chunk.samples, self.chunk.sample_rate)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is anything but silence, be it too faint to be heard."""
+        return float(np.abs(self.chunk.samples).max()) > FAINTEST_SAMPLE
 
 
 class Recorder:

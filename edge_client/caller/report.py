@@ -36,11 +36,13 @@ class TurnReport:
     starved_ms: float = 0.0
     end_reason: str | None = None
     turn_id: str | None = None
+    trace_id: str | None = None
     placement: Mapping[str, Any] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     recording: str | None = None
     heard_at: float | None = None  # the reply's first sample, in seconds of the caller's clock
+    traced: Mapping[str, Any] | None = None  # the turn's spans, as an Antiphon edge tells them
 
     @property
     def answered(self) -> bool:
@@ -71,10 +73,12 @@ def report_turn(question: str, reply: Reply, *, recording: str | None = None) ->
         starved_ms=latency.starved_sec * 1000,
         end_reason=numbers.end_reason,
         turn_id=numbers.turn_id,
+        trace_id=numbers.trace_id,
         placement=numbers.placement,
         timings_ms=numbers.timings_ms,
         errors=reply.errors,
         heard_at=reply.heard_at,
+        traced=reply.traced,
         recording=recording,
     )
 
@@ -112,7 +116,8 @@ def turn_line(number: int, turn: TurnReport) -> str:
     """One turn as a line, for when it has just happened."""
     heard, answer = _words(turn)
     by = f"  [dim]{escape(turn.placed.path)}[/]" if turn.placed else ""
-    return f"[dim]{number:3}[/]  {heard} → {answer}  [dim]V2V[/] {_v2v(turn)}{by}"
+    trace = f"  [dim]trace {escape(turn.trace_id)}[/]" if turn.trace_id else ""
+    return f"[dim]{number:3}[/]  {heard} → {answer}  [dim]V2V[/] {_v2v(turn)}{by}{trace}"
 
 
 def turns_table(turns: Sequence[TurnReport]) -> Table:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,10 +16,13 @@ import httpx
 from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
+logger = logging.getLogger(__name__)
+
 REQUEST_TIMEOUT_SEC = 10.0  # for the whole answer, however slowly it trickles in
 LONGEST_ANSWER = 256 * 1024  # bytes; a description has a few thousand
 RESUME = "Antiphon-Resume"  # header: the token of a call
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last event that came
+TRACE_ID = "X-Trace-Id"  # header: what the connection is called in traces
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -73,6 +78,8 @@ async def exchange(
             text = await _read(response)
     except (httpx.HTTPError, TimeoutError) as exc:
         raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
+    if re.fullmatch(r"[0-9a-f]{32}", trace_id := response.headers.get(TRACE_ID, "")):
+        logger.info("the trace of this connection is %s", trace_id)
     if not response.is_success:
         raise _refusal(response, text)
     return Answer(dialect.read_answer(text), response.headers.get(RESUME))

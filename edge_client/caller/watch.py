@@ -17,6 +17,7 @@ class ServerNumbers:
     placement: Mapping[str, Any] = field(default_factory=dict)
     end_reason: str | None = None
     turn_id: str | None = None
+    trace_id: str | None = None
 
     @property
     def endpoint_wait_ms(self) -> float | None:
@@ -49,6 +50,7 @@ class TurnWatch:
         self._transcripts: dict[str, str] = {}
         self._sealed = False
         self.errors: list[str] = []
+        self.traced: Mapping[str, Any] | None = None  # the trace of the turn, once an Antiphon edge has told it
 
     def seal(self) -> None:
         """The next turn has begun: go on following the responses known by now, and nothing new."""
@@ -59,6 +61,8 @@ class TurnWatch:
         match event:
             case {"type": "response.done", "response": {"id": str(response_id)}}:
                 self._finish(response_id, event["response"], event)
+            case {"type": "antiphon.turn.traced", "turn_id": str(turn_id)}:
+                self.traced = event if turn_id == self.numbers.turn_id else self.traced
             case {"type": str(kind), "response_id": str(response_id)} if response_id in self._responses:
                 _continue(self._responses[response_id], kind, event)
             case _ if not self._sealed:
@@ -107,6 +111,11 @@ class TurnWatch:
         return bool(statuses) and statuses[-1] in FINAL and "in_progress" not in statuses
 
     @property
+    def done(self) -> bool:
+        """Whether no response is open, however the newest ended."""
+        return bool(self._responses) and all(r.status != "in_progress" for r in self._responses.values())
+
+    @property
     def played(self) -> bool:
         """Whether the server has said that all sound of the newest response was sent. Not every server says so."""
         return bool(self._responses) and list(self._responses.values())[-1].played
@@ -142,6 +151,7 @@ def numbers_of(done: Mapping[str, Any]) -> ServerNumbers:
                 placement=_fields(turn.get("placement")),
                 end_reason=str(turn["end_reason"]) if turn.get("end_reason") else None,
                 turn_id=str(turn["turn_id"]) if turn.get("turn_id") else None,
+                trace_id=str(turn["trace_id"]) if turn.get("trace_id") else None,
             )
     return ServerNumbers()
 
