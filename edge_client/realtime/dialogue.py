@@ -18,6 +18,8 @@ from edge_client.realtime.client_events import (
     CreateItem,
     CreateResponse,
     DeleteItem,
+    PingClock,
+    ReportTurn,
     ResponseOptions,
     RetrieveItem,
     SessionUpdate,
@@ -26,6 +28,7 @@ from edge_client.realtime.client_events import (
     read_event,
 )
 from edge_client.realtime.client_items import read_base64, read_item, recording
+from edge_client.realtime.client_reports import read_report
 from edge_client.realtime.formats import IncomingSound, OutgoingSound
 from edge_client.realtime.session_config import Json, SessionConfig, function_tools, modality, tool_choice
 from edge_client.session import Session
@@ -44,6 +47,7 @@ from edge_client.session_events import (
     ReplyToolCall,
     SessionEvent,
     SpeakingEvent,
+    TurnTraced,
     UserCommitted,
     UserEvent,
     UserHeard,
@@ -59,7 +63,8 @@ type Sound = Literal["events", "rtp"]  # how audio travels: inside events (WebSo
 class Dialogue:
     """Speaks for one session. Made first, because the session's events come here; `start` gives it the session.
 
-    ``send`` takes each server event as a JSON object; it must not wait.
+    ``send`` takes each server event as a JSON object; it must not wait. ``now_ms`` is milliseconds since 1970, by the
+    clock that the session's spans are told by.
     """
 
     def __init__(
@@ -69,12 +74,14 @@ class Dialogue:
         sound: Sound,
         config: SessionConfig,
         turn_taking: EndpointerSettings,
+        now_ms: Callable[[], float],
         privacy: Privacy = "any",
     ) -> None:
         self.config = config
         self._send = send
         self._sound = sound
         self._turn_taking = turn_taking
+        self._now_ms = now_ms
         self._privacy = privacy  # the least that holds for every turn
         self._session: Session | None = None
         self._told = ""  # of the words of the turn that is being heard
@@ -115,7 +122,10 @@ class Dialogue:
         envelope: Json = {}
         try:
             envelope = read_envelope(text)
-            self._act(read_event(envelope))
+            event = read_event(envelope)
+            if event.carrier:
+                self.session.join_trace(event.carrier)
+            self._act(event)
         except InvalidRequest as fault:
             self._refuse(fault, envelope)
 
@@ -139,6 +149,22 @@ class Dialogue:
             case ClearAudio():
                 self.session.clear_audio()
                 self._tell("input_audio_buffer.cleared")
+            case CreateItem() | RetrieveItem() | TruncateItem() | DeleteItem():
+                self._edit(event)
+            case CreateResponse(response=options):
+                self.session.create_reply(**_turn_changes(options))
+            case CancelResponse():
+                self.session.cancel_reply()
+            case ClearOutput():
+                self.session.silence()
+            case PingClock(client_ms=client_ms):
+                self._send(wire.clock_pong(client_ms, self._now_ms()))
+                self.session.expect_reports()  # nobody else wants to know the time
+            case ReportTurn():
+                self.session.take_report(read_report(event, now_ms=self._now_ms()))
+
+    def _edit(self, event: CreateItem | RetrieveItem | TruncateItem | DeleteItem) -> None:
+        match event:
             case CreateItem():
                 self._create_item(event)
             case RetrieveItem(item_id=item_id):
@@ -148,12 +174,6 @@ class Dialogue:
             case DeleteItem(item_id=item_id):
                 self._conversation.delete(item_id)
                 self._tell("conversation.item.deleted", item_id=item_id)
-            case CreateResponse(response=options):
-                self.session.create_reply(**_turn_changes(options))
-            case CancelResponse():
-                self.session.cancel_reply()
-            case ClearOutput():
-                self.session.silence()
 
     def _update(self, changes: Json) -> None:
         self.config = self.config.updated(changes)
@@ -203,6 +223,8 @@ class Dialogue:
             case PlayoutStarted() | PlayoutStopped() | PlayoutCleared() | ItemTruncated():
                 if self._sound == "rtp":  # a client that plays by itself knows better, and tells us
                     self._tell_playout(event)
+            case TurnTraced():
+                self._send(wire.turn_traced(event))
             case _:
                 self._tell_reply(event)
 
