@@ -40,7 +40,7 @@ class Attention:
     """Gives its ear to one caller, and gives up the floor to them.
 
     A turn is opened at its first sound, begun to be answered at each pause, and handed to ``on_turn`` when it is over.
-    ``options`` tells the caller's wishes of the moment.
+    ``options`` tells the caller's wishes of the moment; ``new_turn`` is told when its first sound arrived.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Attention:
         floor: Floor,
         emit: Emit,
         options: Callable[[], SessionOptions],
-        new_turn: Callable[[], LiveTurn],
+        new_turn: Callable[[float], LiveTurn],
         on_turn: Callable[[LiveTurn], None],
     ) -> None:
         self._ears = ears
@@ -124,11 +124,12 @@ class Attention:
     # -- a spoken turn, signal by signal -----------------------------------------------------------------------------
 
     def _open_turn(self, at: int) -> None:
+        arrived = self._ears.arrived_at(at)
         if self._options().interrupt_response:
             self._mouth.pause()
-            self._interruption = Interruption(self._ears.arrived_at(at), _now())
+            self._interruption = Interruption(arrived, _now())
         self._quiet.clear()
-        self._heard = self._new_turn()
+        self._heard = self._new_turn(arrived)
         for frame in self._ears.pre_roll:
             self._heard.utterance.feed(frame)
 

@@ -75,7 +75,7 @@ class Session:
             floor=self._floor,
             emit=parts.emit,
             options=lambda: self.options,
-            new_turn=self._new_turn,
+            new_turn=lambda since: self._new_turn(since=since),
             on_turn=self._take_turn,
         )
         self._waiting: LiveTurn | None = None
@@ -142,11 +142,15 @@ class Session:
 
     # -- new turns ---------------------------------------------------------------------------------------------------
 
-    def _new_turn(self, *, item_id: str | None = None, **changes: Any) -> LiveTurn:
-        """``changes`` are fields of `Turn`. The question is not part of the history, if its item is there already."""
+    def _new_turn(self, *, item_id: str | None = None, since: float | None = None, **changes: Any) -> LiveTurn:
+        """``changes`` are fields of `Turn`. The question is not part of the history, if its item is there already.
+
+        ``since`` is when its first sound arrived.
+        """
         wishes = self._wishes | changes
         turn_id = new_id("turn")
-        story = TurnStory(opened=asyncio.get_running_loop().time(), reception_before=self._reception())
+        opened = asyncio.get_running_loop().time() if since is None else since
+        story = TurnStory(opened=opened, reception_before=self._reception())
         trace = self._tracing.begin(turn_id, self._turns, story)
         turn = Turn(
             session_id=self.id,
