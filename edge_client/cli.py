@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -389,7 +390,8 @@ def demo(
     store = _pull()
     with telling(console) as tell:
         programme = prepare(store, tell)
-    cloud = local_command if with_cloud else None
+    traces = (demonstration.FOLDER / demonstration.TRACES).absolute()
+    cloud = partial(local_command, traces=traces) if with_cloud else None
     _finish(run(demonstration.demo(programme, console, once=once, port=port, cloud=cloud)))
 
 

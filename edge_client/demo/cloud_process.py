@@ -34,10 +34,11 @@ _ADDRESS = re.compile(rf"{READY} (\S+)")
 _STEP = re.compile(r"[a-z][\w ,]*")  # what it says of itself; Ray's own lines begin with a date
 
 
-def local_command(port: int) -> tuple[str, ...]:
+def local_command(port: int, *, traces: Path) -> tuple[str, ...]:
     """How the cloud is started here: it must not take the processors from an edge that answers meanwhile."""
     courtesy = ("nice", "-n", str(NICENESS)) if shutil.which("nice") else ()
-    return (*courtesy, sys.executable, "-m", "deployments.local", "--port", str(port))
+    program = (sys.executable, "-m", "deployments.local", "--port", str(port), "--traces", str(traces))
+    return (*courtesy, *program)
 
 
 def check_for_ray() -> None:
@@ -88,7 +89,7 @@ type Coming = asyncio.Future[Cloud]
 
 
 @asynccontextmanager
-async def cloud_starting(progress: Callable[[str], None], *, command: Command = local_command) -> AsyncIterator[Coming]:
+async def cloud_starting(progress: Callable[[str], None], *, command: Command) -> AsyncIterator[Coming]:
     """Start a cloud on a free port and go on at once; awaiting what comes gives the cloud, or says why there is none.
 
     It is stopped, ready or not, when the block ends. ``progress`` hears of each step.

@@ -26,6 +26,7 @@ from routing.record import PlacementRecord
 
 FOLDER = Path("artifacts/demo")
 RECORDS = "placements.jsonl"
+TRACES = "traces.jsonl"
 LONGEST_START_SEC = 10.0
 MOST_MEMORY_MB = 900
 
@@ -53,26 +54,29 @@ async def demo(
     Raises:
         BackendUnavailable: the edge or the cloud did not start.
     """
-    records = await asyncio.to_thread(_emptied, folder / RECORDS)
+    records, traces = await asyncio.to_thread(_emptied, folder, RECORDS, TRACES)
+    traced = {"ANTIPHON_TELEMETRY__FILE": str(traces)}
     async with (
         _hybrid(cloud, records, console) as hybrid,
-        started_edge(console, port=port, settings=hybrid.settings) as edge,
+        started_edge(console, port=port, settings={**hybrid.settings, **traced}) as edge,
     ):
         asked = await converse(edge.url, programme, console, folder=folder, cloud=hybrid.cloud)
         faults = list(await _judge(asked, records, console) if hybrid.cloud else verdict(asked))
         _show([each.turn for each in asked], edge, console)
         for fault in faults:
             console.print(f"[red]{escape(fault)}[/]")
-        console.print(f"The replies are in {folder}.")
+        console.print(f"The replies are in {folder}. Where the time went: antiphon trace summary {folder / TRACES}")
         if not once:
             await _leave_running(edge, console)
     return not faults
 
 
-def _emptied(records: Path) -> Path:
-    records.parent.mkdir(parents=True, exist_ok=True)
-    records.unlink(missing_ok=True)
-    return records.absolute()
+def _emptied(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in names]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return [file.absolute() for file in files]
 
 
 @asynccontextmanager
