@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from edge_client.caller.trace_parent import new_traceparent, trace_headers
-from edge_client.trace_context import is_traceparent
+from routing.telemetry.carrier import is_traceparent
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -336,7 +336,9 @@ class Caller:
             return
         line = self._new_line(network, idle=True, opened=lambda: self._switch(line))
         try:
-            await line.connect(self._where, key=self._key, headers=self._trace | resumption(token, self._last_event_id))
+            await line.connect(
+                self._where, key=self._key, headers={**self._trace, **resumption(token, self._last_event_id)}
+            )
         finally:
             left = self._before if line is self._line else line
             if left:

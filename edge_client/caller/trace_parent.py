@@ -5,16 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from edge_client.trace_context import is_traceparent, is_tracestate
+from routing.telemetry.carrier import CARRIED, plain_carrier
+from routing.telemetry.phase import Carrier
 
 
-def trace_headers(environment: Mapping[str, str]) -> dict[str, str]:
+def trace_headers(environment: Mapping[str, str]) -> Carrier:
     """What ``TRACEPARENT`` and ``TRACESTATE`` say, as build systems set them; else a trace of the call's own."""
-    parent = environment.get("TRACEPARENT", "")
-    if not is_traceparent(parent):
-        return {"traceparent": new_traceparent()}
-    state = environment.get("TRACESTATE", "")
-    return {"traceparent": parent} | ({"tracestate": state} if state and is_tracestate(state) else {})
+    given = {name: environment.get(name.upper()) for name in CARRIED}
+    return plain_carrier(given) or {"traceparent": new_traceparent()}
 
 
 def new_traceparent() -> str:

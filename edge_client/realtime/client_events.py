@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from edge_client.realtime.session_config import AntiphonWishes, AnyTool, Json, Modalities, ToolChoice, invalid
-from edge_client.trace_context import LONGEST_TRACESTATE, is_traceparent, is_tracestate
 from routing.errors import InvalidRequest
+from routing.telemetry.carrier import LONGEST_TRACESTATE, is_traceparent, is_tracestate, plain_carrier
 from routing.telemetry.phase import Carrier
 
 MOST_MILLISECONDS = 1e15  # far beyond any clock, and exact to the microsecond
@@ -45,10 +45,9 @@ class _Event(BaseModel):
     @property
     def carrier(self) -> Carrier:
         """The trace that the event carries; empty where it carries none."""
-        if self.traceparent is None:
+        if self.traceparent is None:  # as of nearly all events, which come often
             return {}
-        state = {"tracestate": self.tracestate} if self.tracestate else {}
-        return {"traceparent": self.traceparent, **state}
+        return plain_carrier({"traceparent": self.traceparent, "tracestate": self.tracestate})
 
 
 class SessionUpdate(_Event):
