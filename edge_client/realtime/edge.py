@@ -11,6 +11,7 @@ from edge_client.conversation import new_id
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
 from edge_client.realtime.dialogue import Dialogue, Sound
+from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.keys import KeyRing
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.statistics import MediaTotals
@@ -39,11 +40,13 @@ class Edge:
         hearing: Hearing,
         backend: Backend,
         telemetry: Telemetry | None = None,
+        metrics: EdgeMetrics | None = None,
         crew: Crew | None = None,
         routing: Callable[[], Json] = dict,
     ) -> None:
         self.settings = settings
         self.telemetry = telemetry or Telemetry.silent()
+        self.metrics = metrics or EdgeMetrics(self.telemetry.instruments)
         self.routing = routing
         self.crew = crew
         self.keys = KeyRing(settings.api_keys, signing_key=crew.signing_key if crew else None)
@@ -59,9 +62,11 @@ class Edge:
 
     def note_turn(self, figures: TurnFigures) -> None:
         """A turn is over."""
+        self.metrics.note_turn(figures)
 
     def note_connection(self, seconds: float, is_connected: bool, carrier: Carrier) -> None:
         """A connection came about, or did not."""
+        self.metrics.note_connection(seconds, is_connected, carrier)
 
     def new_id(self, prefix: str) -> str:
         """An id by which others may ask for something of this edge: unguessable, unique, and naming its worker."""
@@ -123,7 +128,9 @@ class Edge:
         """A session that speaks the protocol until the block ends. Its turns' traces link to its ``connection``'s."""
         taking, privacy = self.settings.turn_taking, self.settings.privacy
         options = config.options(taking, privacy)
-        dialogue = Dialogue(send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy, now_ms=self._now_ms)
+        dialogue = Dialogue(
+            send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy, now_ms=self._now_ms
+        )
         parts = SessionParts(
             backend=self._backend,
             ears=self._hearing.new_ears(options.endpointer),

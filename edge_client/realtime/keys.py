@@ -70,6 +70,15 @@ class KeyRing:
         given = (credential or "").encode()
         return not self._api_keys or any(hmac.compare_digest(given, key) for key in self._api_keys)
 
+    def demand_api_key(self, credential: str | None) -> None:
+        """Let nobody but the operator in.
+
+        Raises:
+            Unauthorized: it is none of the operator's own keys.
+        """
+        if not self.is_api_key(credential):
+            raise Unauthorized("expected a valid API key")
+
     def _claims(self, secret: str) -> Json | None:
         try:
             claims, signature = map(_decode, secret.removeprefix(SECRET_PREFIX).split("."))
@@ -82,6 +91,12 @@ class KeyRing:
 
     def _sign(self, claims: bytes) -> bytes:
         return hmac.digest(self._signing_key, claims, hashlib.sha256)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The credential in an Authorization header."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else None
 
 
 def _encode(data: bytes) -> str:

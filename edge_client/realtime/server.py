@@ -24,9 +24,10 @@ from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
-from edge_client.realtime.keys import Unauthorized
+from edge_client.realtime.keys import Unauthorized, bearer
 from edge_client.realtime.page import add_page
 from edge_client.realtime.pinning import RESUME, Pinning
+from edge_client.realtime.probes import add_probes, show_now_and_then, welcome
 from edge_client.realtime.session_config import Json, SessionConfig, merged
 from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
@@ -61,10 +62,12 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
             app.state.calls = Calls(edge, tasks)
             reporting = tasks.create_task(_report_relay(edge.settings.peer))
             watching = tasks.create_task(watch_loop(app.state.loop_lag))
-            on_ready()
-            yield
-            reporting.cancel()
-            watching.cancel()
+            showing = tasks.create_task(show_now_and_then(app))
+            with welcome(app):
+                on_ready()
+                yield
+            for task in (reporting, watching, showing):
+                task.cancel()
             app.state.calls.close()
 
     app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -76,6 +79,7 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     _allow_origins(app, edge.settings)
     _answer_faults(app)
     _add_routes(app)
+    add_probes(app)
     add_page(app, edge.settings.peer)
     return app
 
@@ -143,17 +147,11 @@ def _calls(request: Request) -> Calls:
 
 def _admitted(request: Request) -> Json:
     """The session settings that the caller's credential brings along."""
-    return _edge(request).keys.admit(_bearer(request.headers.get("authorization")), now=time.time())
-
-
-def _bearer(authorization: str | None) -> str | None:
-    scheme, _, credential = (authorization or "").partition(" ")
-    return credential.strip() if scheme.lower() == "bearer" else None
+    return _edge(request).keys.admit(bearer(request.headers.get("authorization")), now=time.time())
 
 
 def _demand_api_key(request: Request) -> None:
-    if not _edge(request).keys.is_api_key(_bearer(request.headers.get("authorization"))):
-        raise Unauthorized("expected a valid API key")
+    _edge(request).keys.demand_api_key(bearer(request.headers.get("authorization")))
 
 
 type Admitted = Annotated[Json, Depends(_admitted)]
@@ -318,7 +316,7 @@ async def realtime_socket(websocket: WebSocket) -> None:
 
 def _socket_credential(websocket: WebSocket, offered: list[str]) -> str | None:
     keys = (name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL))
-    return _bearer(websocket.headers.get("authorization")) or next(keys, None)
+    return bearer(websocket.headers.get("authorization")) or next(keys, None)
 
 
 def _origin_allowed(websocket: WebSocket, settings: EdgeSettings) -> bool:

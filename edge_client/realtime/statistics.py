@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
+import httpx
+
 from edge_client.loop_lag import LoopLagStatistics
 from edge_client.realtime.session_config import Json
 from edge_client.workers.crew import Crew
@@ -94,18 +96,22 @@ def edge_statistics(workers: list[Json], *, silent: Iterable[int] = ()) -> Json:
 
 async def ask_all(crew: Crew, own: Json, headers: Iterable[tuple[bytes, bytes]]) -> Json:
     """The whole edge. The others are asked with the caller's own ``headers``, and so let in like the caller."""
-    numbers = sorted(crew.siblings.numbers())
-    answers = await asyncio.gather(*(_ask(crew, number, list(headers)) for number in numbers))
-    told = [answer for answer in answers if answer is not None]
-    silent = [number for number, answer in zip(numbers, answers, strict=True) if answer is None]
-    return edge_statistics(sorted([own, *told], key=lambda each: int(each["worker"])), silent=silent)
+    told = {number: answer.json() for number, answer in (await ask_each(crew, PATH, headers)).items()}
+    silent = sorted(crew.siblings.numbers() - told.keys())
+    return edge_statistics(sorted([own, *told.values()], key=lambda each: int(each["worker"])), silent=silent)
 
 
-async def _ask(crew: Crew, worker: int, headers: list[tuple[bytes, bytes]]) -> Json | None:
+async def ask_each(crew: Crew, path: str, headers: Iterable[tuple[bytes, bytes]]) -> dict[int, httpx.Response]:
+    """What the other workers answer, by their numbers; those that do not, or that refuse, are left out."""
+    numbers, given = sorted(crew.siblings.numbers()), list(headers)
+    answers = await asyncio.gather(*(_ask(crew, number, path, given) for number in numbers))
+    return {number: answer for number, answer in zip(numbers, answers, strict=True) if answer is not None}
+
+
+async def _ask(crew: Crew, worker: int, path: str, headers: list[tuple[bytes, bytes]]) -> httpx.Response | None:
     try:
         async with asyncio.timeout(ANSWER_SEC):
-            answer = await crew.siblings.ask(worker, "GET", PATH.encode(), headers=headers)
+            answer = await crew.siblings.ask(worker, "GET", path.encode(), headers=headers)
     except (BackendUnavailable, TimeoutError):
         return None
-    told: Json | None = answer.json() if answer.status_code == 200 else None
-    return told
+    return answer if answer.status_code == 200 else None

@@ -30,6 +30,7 @@ class PlayoutTrackStatistics:
     packets: int
     stalls: int  # times the sender was woken so late that time had to be skipped
     skipped_sec: float  # the time skipped in them
+    skipped_frames: int  # the same in frames of 20 ms, which can be added up
     worst_lateness_sec: float
     failures: int  # packets of silence sent because the sound could not be had
     moves: int  # times the ticks were moved to where the caller's packets come
@@ -95,6 +96,7 @@ class PlayoutTrack(MediaStreamTrack):
             packets=self._packets,
             stalls=self._pace.stalls,
             skipped_sec=self._pace.skipped_frames * FRAME_SEC,
+            skipped_frames=self._pace.skipped_frames,
             worst_lateness_sec=self._pace.worst_lateness_sec,
             failures=self._failures,
             moves=self._pace.moves,

@@ -22,6 +22,7 @@ class TelemetrySettings(BaseModel):
     file_mebibytes: int = Field(default=64, ge=1, le=65_536)  # then the file becomes <file>.1 and begins anew
     endpoint: str = ""  # OTLP over HTTP for traces and metrics, such as http://127.0.0.1:4318; none where it is empty
     content: bool = False  # also what was said and answered. Leave it off
+    metrics_open: bool = False  # whoever reaches the edge may read its metrics, without the operator's key
 
     @field_validator("endpoint")
     @classmethod

@@ -1,0 +1,191 @@
+"""What an edge counts: its turns, its connections, where turns were answered, and how the program itself is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from edge_client.loop_lag import LoopLagStatistics
+from edge_client.realtime.session_config import Json
+from edge_client.turn_trace import TurnFigures, TurnOutcome
+from edge_client.webrtc.opus import FRAME_SEC
+from routing.record import PlacementRecord
+from routing.telemetry import metrics
+from routing.telemetry.attempt_record import AttemptFigures
+from routing.telemetry.instruments import Instruments, Reading
+from routing.telemetry.phase import Carrier
+from routing.telemetry.process import observe_process
+from routing.telemetry.reason_class import reason_class
+from routing.turns import SPEECH_SAMPLE_RATE
+
+NOBODY: Final = "none"  # the target of turns that nobody answered
+OUTCOMES: Final[tuple[str, ...]] = get_args(TurnOutcome.__value__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundTotals:
+    """Seconds of sound over all connections since the program began.
+
+    Args:
+        played: sent to callers
+        skipped: of it, what was left out because its time had passed
+        concealed: of the callers' own, what was made up in the place of lost packets
+    """
+
+    played: float = 0.0
+    skipped: float = 0.0
+    concealed: float = 0.0
+
+    @classmethod
+    def of(cls, media: Json) -> SoundTotals:
+        """From what `MediaTotals` tells."""
+        playout, jitter = media.get("playout", {}), media.get("receiver", {}).get("jitter", {})
+        return cls(
+            played=playout.get("packets", 0) * FRAME_SEC,
+            skipped=playout.get("skipped_frames", 0) * FRAME_SEC,
+            concealed=jitter.get("concealed", 0) / SPEECH_SAMPLE_RATE,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeFigures:
+    """How an edge is doing at one moment."""
+
+    sessions: int
+    places: int
+    lag: LoopLagStatistics
+    sound: SoundTotals
+
+
+class EdgeMetrics:
+    """Counts for one edge, or for one of its workers.
+
+    Args:
+        targets: the names of the backends that may answer; a turn that comes to nothing is `NOBODY`'s
+    """
+
+    def __init__(self, instruments: Instruments, *, targets: Iterable[str] = ()) -> None:
+        self._instruments = instruments
+        self._figures: EdgeFigures | None = None
+        self._concealed_out_sec = 0.0  # as callers tell
+        self._observe()
+        self._begin([*targets, NOBODY])
+
+    def _begin(self, targets: Iterable[str]) -> None:
+        """With nothing: what is absent before it happens first cannot be seen to grow."""
+        self._instruments.add(metrics.UNDERRUNS, 0)
+        for target in targets:
+            for outcome in OUTCOMES:
+                self._instruments.add(metrics.TURNS, 0, {"target": target, "outcome": outcome})
+
+    # -- turns ---------------------------------------------------------------------------------------------------------
+
+    def note_turn(self, figures: TurnFigures) -> None:
+        """A turn is over."""
+        target, carrier = {"target": figures.target}, figures.carrier
+        self._instruments.add(metrics.TURNS, 1, target | {"outcome": figures.outcome}, carrier=carrier)
+        if figures.v2v_sec is not None:
+            labels = target | {"outcome": figures.outcome, "measured": figures.measured}
+            self._instruments.record(metrics.VOICE_TO_VOICE, figures.v2v_sec, labels, carrier=carrier)
+        self._note_waits(figures)
+        self._note_sound(figures)
+
+    def _note_waits(self, figures: TurnFigures) -> None:
+        waits, carrier = figures.story.waits_ms(), figures.carrier
+        if "ttfa" in waits:
+            labels = {"target": figures.target}
+            self._instruments.record(metrics.TIME_TO_FIRST_AUDIO, waits["ttfa"] / 1000, labels, carrier=carrier)
+        if "endpoint_wait" in waits:
+            reason = {"reason": figures.story.end_reason or "asked"}  # the client itself said that the turn was over
+            self._instruments.record(metrics.ENDPOINT_DELAY, waits["endpoint_wait"] / 1000, reason, carrier=carrier)
+
+    def _note_sound(self, figures: TurnFigures) -> None:
+        if figures.story.interruption:
+            noticed, silent = figures.story.interruption
+            self._instruments.record(metrics.INTERRUPT_STOP, silent - noticed, carrier=figures.carrier)
+        if figures.story.starved:
+            self._instruments.add(metrics.UNDERRUNS, carrier=figures.carrier)
+        self._concealed_out_sec += figures.concealed_sec or 0.0
+
+    def note_connection(self, seconds: float, is_connected: bool, carrier: Carrier) -> None:
+        """A connection came about after so many seconds, or was given up."""
+        outcome = {"outcome": "connected" if is_connected else "failed"}
+        self._instruments.record(metrics.CONNECT_DURATION, seconds, outcome, carrier=carrier)
+
+    # -- who answers ---------------------------------------------------------------------------------------------------
+
+    def note_placed(self, record: PlacementRecord) -> None:
+        """A turn was placed, and it is known what came of that."""
+        labels = {"target": record.outcome.backend or NOBODY, "reason": reason_class(record.choice.reason)}
+        self._instruments.add(metrics.DECISIONS, 1, labels)
+        for name, expected_sec in record.choice.predicted_sec.items():
+            waited_sec = record.waited_sec(name)
+            if waited_sec is not None:
+                self._instruments.record(metrics.PREDICTION_ERROR, abs(waited_sec - expected_sec), {"target": name})
+        regret_sec = record.regret_sec
+        if regret_sec is not None:
+            self._instruments.record(metrics.REGRET, regret_sec)
+        self._note_cost(record)
+
+    def _note_cost(self, record: PlacementRecord) -> None:
+        for name, waste in record.outcome.waste.items():
+            self._instruments.add(metrics.WASTE, waste.work_sec, {"target": name})
+        for switch in record.outcome.switches:
+            labels = {"target": switch.backend, "reason": reason_class(switch.why)}
+            self._instruments.add(metrics.SWITCHES, 1, labels)
+
+    def note_attempt(self, figures: AttemptFigures) -> None:
+        """A model of this machine answered, or tried to."""
+        model, carrier = {"model": figures.model}, figures.carrier
+        labels = model | {"outcome": figures.outcome}
+        self._instruments.record(metrics.REQUEST_DURATION, figures.duration_sec, labels, carrier=carrier)
+        if figures.first_sec is not None:
+            self._instruments.record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec, model, carrier=carrier)
+        each_sec = per_token_sec(figures)
+        if each_sec is not None:
+            self._instruments.record(metrics.TIME_PER_TOKEN, each_sec, model, carrier=carrier)
+
+    # -- the program ---------------------------------------------------------------------------------------------------
+
+    def show(self, figures: EdgeFigures) -> None:
+        """How the edge is doing now. It stays what is told until the next time: readers come on threads of theirs."""
+        self._figures = figures
+
+    def _observe(self) -> None:
+        self._instruments.observe(metrics.SESSIONS, lambda: (Reading(each.sessions) for each in self._shown()))
+        self._instruments.observe(metrics.CAPACITY, lambda: (Reading(each.places) for each in self._shown()))
+        self._instruments.observe(metrics.LOOP_LAG, self._lags)
+        self._instruments.observe(metrics.PLAYED, lambda: (Reading(each.sound.played) for each in self._shown()))
+        self._instruments.observe(metrics.SKIPPED, lambda: (Reading(each.sound.skipped) for each in self._shown()))
+        self._instruments.observe(metrics.CONCEALED, self._concealed)
+        observe_process(self._instruments)
+
+    def _shown(self) -> Iterator[EdgeFigures]:
+        if self._figures is not None:
+            yield self._figures
+
+    def _lags(self) -> Iterator[Reading]:
+        for each in self._shown():
+            lags = {"0.5": each.lag.p50_sec, "0.99": each.lag.p99_sec, "1": each.lag.worst_sec}
+            yield from (Reading(lag_sec, {"quantile": quantile}) for quantile, lag_sec in lags.items())
+
+    def _concealed(self) -> Iterator[Reading]:
+        for each in self._shown():
+            yield Reading(each.sound.concealed, {"direction": "in"})
+            yield Reading(self._concealed_out_sec, {"direction": "out"})
+
+
+def per_token_sec(figures: AttemptFigures) -> float | None:
+    """Seconds for each step after the first; None where steps were not counted.
+
+    What was asked before the turn's end was held back, so that only the backend itself can tell how long it worked.
+    """
+    if figures.first_sec is None or figures.output_tokens < 2:
+        return None
+    rest_ms = figures.timings_ms.get("rest")
+    if rest_ms is not None:
+        return rest_ms / 1000 / (figures.output_tokens - 1)
+    if figures.is_speculative:
+        return None
+    return (figures.duration_sec - figures.first_sec) / (figures.output_tokens - 1)
