@@ -166,6 +166,9 @@ async def open_telemetry(
     Raises:
         SettingsError: the file cannot be written.
     """
+    if not settings.enabled:
+        yield Telemetry.silent()
+        return
     clock = Clock.of_loop()
     telemetry = await asyncio.to_thread(_opened, settings, clock, service, instance)
     try:
