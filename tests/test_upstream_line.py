@@ -18,6 +18,8 @@ from edge_client.upstream.settings import UpstreamSettings
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
 from routing.turns import Exchange, Message, ReplyEnd, ReplyEvent, TextDelta, Turn
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 type Handler = Callable[[ServerConnection], Awaitable[None]]
 
 TURN = Turn(
@@ -25,7 +27,7 @@ TURN = Turn(
     turn_id="turn",
     index=0,
     history=(Message("user", "Go on."),),
-    trace_context={"traceparent": "00-1-2-01", "baggage": "name=Ada"},
+    trace_context={"traceparent": TRACEPARENT, "baggage": "name=Ada"},
 )
 DONE = json.dumps({"type": "response.done", "response": {"status": "completed", "usage": None}})
 
@@ -76,7 +78,7 @@ async def test_a_reply_ends_with_a_leave_and_the_trace_goes_along(nothing_left_b
         await asyncio.wait_for(left.wait(), 10)
     assert hello == TextDelta("Hello.")
     assert isinstance(end, ReplyEnd)
-    assert seen == {"traceparent": "00-1-2-01", "baggage": None, "code": "1000"}
+    assert seen == {"traceparent": TRACEPARENT, "baggage": None, "code": "1000"}
 
 
 @pytest.mark.parametrize(

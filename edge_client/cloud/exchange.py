@@ -12,8 +12,8 @@ from edge_client.connecting import Connecting
 from routing.errors import BackendError, BackendUnavailable, UnsuitedTurn
 from routing.refusal import error_of
 from routing.telemetry import names
-from routing.telemetry.traced_backend import Journey
 from routing.telemetry.carrier import plain_carrier
+from routing.telemetry.traced_backend import Journey
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Turn
 from routing.wire import (
     MAXIMUM_TURN_SEC,
@@ -148,13 +148,13 @@ class CloudExchange:
         """Connect, send what is to be sent and take what comes, until cancelled or nothing is left to be done."""
         if self._fault is not None:  # before anything was sent, and nothing shall be
             return
+        connecting = self._connecting = Connecting()
         try:
-            self._connecting = Connecting()
             async with line.open(TURNS_PATH, plain_carrier(self._turn.trace_context)) as connection:
-                self._connecting.done()
+                connecting.done()
                 await self._converse(connection)
         except* BackendError as faults:
-            self._connecting.fail(_first(faults))
+            connecting.fail(_first(faults))
             self._fail(_first(faults))
         except* Exception:
             logger.exception("the exchange with the cloud stumbled")  # the turn can still be answered elsewhere

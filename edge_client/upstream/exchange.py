@@ -12,8 +12,8 @@ from edge_client.upstream.client_events import ANSWER, COMMIT, WIRE_SAMPLE_RATE,
 from edge_client.upstream.line import Line, Server
 from edge_client.upstream.reader import ReplyReader
 from routing.errors import BackendError, UnsuitedTurn
-from routing.telemetry.carrier import plain_carrier
 from routing.telemetry import names
+from routing.telemetry.carrier import plain_carrier
 from routing.telemetry.traced_backend import Journey
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta, Turn
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from edge_client.connecting import Connecting
 from edge_client.straight import connect_straight
 from edge_client.upstream.client_events import Json
 from edge_client.upstream.faults import broken, from_closing, from_connecting
@@ -68,6 +69,7 @@ class Line:
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._inbox = Inbox(SPECULATIVE_CHARACTERS)
         self._over = asyncio.Event()
+        self.connecting = Connecting()
         for event in opening:
             self.send(event)
         self._task = tasks.create_task(self._run(server.call(headers)))
@@ -112,9 +114,13 @@ class Line:
 
     async def _run(self, call: connect_straight) -> None:
         try:
-            await self._converse(await call)
+            connection = await call
+            self.connecting.done()
+            await self._converse(connection)
         except (OSError, WebSocketException, EOFError) as error:
-            self._inbox.end(from_connecting(error))
+            fault = from_connecting(error)
+            self.connecting.fail(fault)
+            self._inbox.end(fault)
         finally:
             self._inbox.end(BackendUnavailable("the connection to the server is closed"))
 
