@@ -9,9 +9,11 @@ from routing.policy import Choice, DeviceState, Prospect, Question
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """``at`` is in seconds since 1970."""
+    """``at`` is in seconds since 1970, ``decided_at`` a moment of the loop's clock; from then on it took so long."""
 
     at: float
+    decided_at: float
+    decided_sec: float
     question: Question
     prospects: tuple[Prospect, ...]
     device: DeviceState

@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from routing.errors import InvalidRequest, SettingsError
 from routing.latency import LEVELS
@@ -33,6 +34,8 @@ FORMAT: Final = "antiphon.placement.1"  # of a line; another shape gets another 
 LAST_MOMENT = 253_402_214_400.0  # seconds since 1970, with a day to spare for time zones
 SHOWN_CHARACTERS = 60  # of what a line held instead
 WAITING_RECORDS = 1024  # until the disk has taken them: at a turn a second, a quarter of an hour
+
+_TRACE_ID = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RecordError(InvalidRequest):
@@ -97,6 +100,10 @@ class PlacementRecord:
     Args:
         at: when the turn was over, in seconds since 1970
         committed_after_sec: from the first question to a backend (a pause may have been enough) to the turn's end
+        traceparent: of the turn, as it is in W3C Trace Context; empty where nobody traces
+        decided_after_sec: from the turn's end to the decision, where the user's words had to be waited for
+        decided_sec: how long the decision took
+        decided_at: when it began, on the clock of the program that decided: no other can make anything of it
     """
 
     turn_id: str
@@ -110,6 +117,16 @@ class PlacementRecord:
     choice: Choice
     committed_after_sec: float
     outcome: Outcome
+    traceparent: str = ""
+    decided_after_sec: float = 0.0
+    decided_sec: float = 0.0
+    decided_at: Annotated[float, Field(exclude=True)] = 0.0
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits; empty where nobody traces."""
+        found = _TRACE_ID.fullmatch(self.traceparent)
+        return found.group(1) if found else ""
 
     def prospect(self, name: str) -> Prospect | None:
         return next((prospect for prospect in self.prospects if prospect.name == name), None)

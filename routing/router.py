@@ -244,12 +244,15 @@ class RoutedExchange:
         question = self._judgement.understand(self._turn, words, self._speech_sec)
         prospects = tuple(self._prospect(contender, tracks, now) for contender in self._contenders)
         device = self._judgement.device_state()
+        choice = self._choose(question, prospects, device)
         return Decision(
             at=time.time(),
+            decided_at=now,
+            decided_sec=_now() - now,
             question=question,
             prospects=prospects,
             device=device,
-            choice=self._choose(question, prospects, device),
+            choice=choice,
         )
 
     def _choose(self, question: Question, prospects: Sequence[Prospect], device: DeviceState) -> Choice:
@@ -289,6 +292,10 @@ class RoutedExchange:
                 choice=decision.choice,
                 committed_after_sec=attempt.committed_at - attempt.asked_at,
                 outcome=attempt.outcome(),
+                traceparent=self._turn.trace_context.get("traceparent", ""),
+                decided_at=decision.decided_at,
+                decided_sec=decision.decided_sec,
+                decided_after_sec=decision.decided_at - attempt.committed_at,
             )
         )
 

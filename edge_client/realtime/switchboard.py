@@ -21,6 +21,12 @@ from routing.policy import Traits
 from routing.question import understand
 from routing.record import PlacementRecord, recording
 from routing.router import Router
+from routing.telemetry import names
+from routing.telemetry.attempt_record import AttemptFigures
+from routing.telemetry.placement import decision_phase, parent_of
+from routing.telemetry.program import Telemetry
+from routing.telemetry.spans import Spans
+from routing.telemetry.traced_backend import OpenTurns, TracedBackend
 from routing.turns import Backend
 
 
@@ -31,6 +37,7 @@ class Switchboard(NamedTuple):
     statistics: Callable[[], Json]
 
 
+type OnAttempt = Callable[[AttemptFigures], None] | None
 type Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -41,39 +48,79 @@ class _Party(NamedTuple):
     watching: Work | None = None
 
 
-def _parties(settings: EdgeSettings, device: Backend) -> Iterator[_Party]:
+class _Tracing:
+    """Wraps those who may answer, so that each of their attempts is written down."""
+
+    def __init__(self, spans: Spans, on_attempt: OnAttempt) -> None:
+        self._spans = spans
+        self._on_attempt = on_attempt
+        self._open_turns = OpenTurns()  # shared: they go on for each other
+
+    def here(self, backend: Backend) -> Backend:
+        return self._traced(backend, is_remote=False)
+
+    def away(self, backend: Backend, *, tells_phases: bool) -> Backend:
+        """``tells_phases``: nobody else writes down what was done there."""
+        return self._traced(backend, is_remote=True, tells_phases=tells_phases)
+
+    def _traced(self, backend: Backend, *, is_remote: bool, tells_phases: bool = False) -> Backend:
+        return TracedBackend(
+            backend,
+            spans=self._spans,
+            is_remote=is_remote,
+            tells_phases=tells_phases,
+            on_attempt=self._on_attempt,
+            open_turns=self._open_turns,
+        )
+
+
+def _parties(settings: EdgeSettings, device: Backend, tracing: _Tracing) -> Iterator[_Party]:
     """This machine first, then whoever has an address in the settings."""
-    yield _Party(Contender.here(device))
+    yield _Party(Contender.here(tracing.here(device)))
     if settings.cloud.url:
-        yield _cloud(settings.cloud, settings.traits.cloud.traits())
+        yield _cloud(settings.cloud, settings.traits.cloud.traits(), tracing)
     if settings.upstream.url:
-        yield _upstream(settings.upstream, settings.traits.upstream.traits())
+        yield _upstream(settings.upstream, settings.traits.upstream.traits(), tracing)
 
 
-def _cloud(settings: CloudSettings, traits: Traits) -> _Party:
+def _cloud(settings: CloudSettings, traits: Traits, tracing: _Tracing) -> _Party:
     from edge_client.cloud.backend import CloudBackend
     from edge_client.cloud.heartbeat import Heartbeat
 
     backend = CloudBackend(settings, name="cloud")
     outlook = Outlook(backend.name, traits)
-    return _Party(Contender(backend, outlook), Heartbeat(settings, outlook).run)
+    contender = Contender(tracing.away(backend, tells_phases=False), outlook)
+    return _Party(contender, Heartbeat(settings, outlook).run)
 
 
-def _upstream(settings: UpstreamSettings, traits: Traits) -> _Party:
+def _upstream(settings: UpstreamSettings, traits: Traits, tracing: _Tracing) -> _Party:
     from edge_client.upstream.backend import UpstreamBackend
 
     backend = UpstreamBackend(settings, name="upstream")
-    return _Party(Contender(backend, Outlook(backend.name, traits)))
+    return _Party(Contender(tracing.away(backend, tells_phases=True), Outlook(backend.name, traits)))
 
 
 @asynccontextmanager
-async def open_switchboard(settings: EdgeSettings, device: Backend) -> AsyncIterator[Switchboard]:
+async def open_switchboard(
+    settings: EdgeSettings,
+    device: Backend,
+    telemetry: Telemetry | None = None,
+    *,
+    on_attempt: OnAttempt = None,
+    on_placed: Callable[[PlacementRecord], None] = lambda record: None,
+) -> AsyncIterator[Switchboard]:
     """Turns can be opened until the block ends.
+
+    Args:
+        telemetry: to write spans with; none are written without
+        on_attempt: gets the figures of each attempt at an answer, when it is over
+        on_placed: gets what became of each turn
 
     Raises:
         SettingsError: the placements cannot be written where they should.
     """
-    parties, watch = list(_parties(settings, device)), DeviceWatch()
+    spans = telemetry.spans(names.EDGE) if telemetry else Spans.silent()
+    parties, watch = list(_parties(settings, device, _Tracing(spans, on_attempt))), DeviceWatch()
     contenders = [party.contender for party in parties]
     placements, now = Placements(contenders), asyncio.get_running_loop().time
     async with (
@@ -84,6 +131,9 @@ async def open_switchboard(settings: EdgeSettings, device: Backend) -> AsyncIter
         def note(record: PlacementRecord) -> None:
             placements.add(record)
             write(record)
+            if parent := parent_of(record):
+                spans.write([decision_phase(record)], parent=parent)
+            on_placed(record)
 
         router = Router(
             contenders,

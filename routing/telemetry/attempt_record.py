@@ -95,7 +95,7 @@ class AttemptRecord:
 
     def close(self, now: float, *, is_committed: bool) -> None:
         """Nothing more comes of it. One that ended by itself before its turn did may still be the one that counts."""
-        self.ended_at = self.ended_at or now
+        self.ended_at = now if self.ended_at is None else self.ended_at
         if self.fault is not None:
             self.outcome = "refused" if isinstance(self.fault, _REFUSALS) else "failed"
         elif self.end is None:

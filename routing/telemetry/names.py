@@ -12,7 +12,7 @@ A turn is one trace::
       generate_content (device)      one per attempt on this machine: speculations and losers too
         transcribe, judge_text, ...  the phases of the work, by the names of `ReplyEnd.timings_ms`
       infer.request                  one per backend elsewhere; the rest of it is written there
-        cloud.connect
+        cloud.connect                or upstream.connect, one per connection
         infer.attempt                one per attempt, as it is seen from here
         ingress.turn                 the door of the cloud
           replica.request            one per replica that was tried; the next one links to the one that failed
@@ -64,6 +64,7 @@ GENERATE: Final = "generate_content"  # followed by a space and the model's name
 INFER_REQUEST: Final = "infer.request"
 INFER_ATTEMPT: Final = "infer.attempt"
 CLOUD_CONNECT: Final = "cloud.connect"
+UPSTREAM_CONNECT: Final = "upstream.connect"
 INGRESS_TURN: Final = "ingress.turn"
 REPLICA_REQUEST: Final = "replica.request"
 REPLICA_RESERVE: Final = "replica.reserve"  # until there was a place at one
@@ -128,6 +129,20 @@ ROUTE_ESTIMATE: Final = "voice.route.estimate."  # followed by the backend's nam
 ROUTE_WHY_NOT: Final = "voice.route.why_not."  # followed by the backend's name
 ROUTE_RTT: Final = "voice.route.rtt."  # followed by the backend's name and _ms
 ROUTE_WASTE: Final = "voice.route.waste."  # followed by the backend's name and _ms
+ROUTE_ARRIVAL: Final = "voice.route.arrival."  # likewise: from the turn's end to its first sound
+ROUTE_QUEUE_WAIT: Final = "voice.route.queue_wait."  # likewise
+ROUTE_READY: Final = "voice.route.ready."  # followed by the backend's name: its first sound was here at the decision
+ROUTE_FAILURE: Final = "voice.route.failure."  # followed by the backend's name: how likely no answer comes
+ROUTE_QUESTION: Final = "voice.route.question"  # private | tools | script | knowledge | long answer
+ROUTE_FIRST: Final = "voice.route.first"
+ROUTE_SECOND: Final = "voice.route.second"
+ROUTE_WORDS_WAIT_MS: Final = "voice.route.words_wait_ms"
+ROUTE_ENDED: Final = "voice.route.ended"  # told | cut | failed | dropped
+ROUTE_FIRST_SOUND_MS: Final = "voice.route.first_sound_ms"
+ROUTE_OPENED: Final = "voice.route.opened"
+ROUTE_SWITCHES: Final = "voice.route.switches"
+DEVICE_LOAD: Final = "voice.device.load"
+DEVICE_BATTERY: Final = "voice.device.battery"
 
 ENDPOINT_REASON: Final = "endpoint.reason"
 ENDPOINT_PAUSES: Final = "endpoint.pauses"
@@ -148,7 +163,10 @@ RETRY_REASON: Final = "voice.retry.reason"  # why the one before it, which it li
 SPEECH_BYTES: Final = "voice.speech.bytes"
 QUEUE_WAIT_MS: Final = "voice.queue.wait_ms"
 SLOTS_IN_USE: Final = "voice.slots.in_use"
+SLOTS: Final = "voice.slots"
+QUEUE_DEPTH: Final = "voice.queue.depth_at_enqueue"
 BATCH_SIZE: Final = "voice.batch.size"
+BATCH_ADMITTED: Final = "voice.batch.admitted"  # turns whose waiting it ended
 BATCH_PREFILL_TOKENS: Final = "voice.batch.prefill_tokens"
 BATCH_MESSAGES: Final = "messaging.batch.message_count"  # never for a batch of one
 STEP_MS: Final = "voice.step.duration_ms"
