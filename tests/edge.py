@@ -23,6 +23,7 @@ from edge_client.realtime.edge import Edge
 from edge_client.realtime.server import create_app
 from edge_client.settings import PREFIX, READ_ELSEWHERE, EdgeSettings
 from routing.router import Router
+from routing.telemetry.program import Telemetry
 from routing.turns import Backend
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
 
@@ -53,7 +54,12 @@ async def running_edge(
 
 @asynccontextmanager
 async def scripted_edge(
-    backend: Backend | None = None, *, judge: ScriptedJudge | None = None, routed: bool = True, **settings: Any
+    backend: Backend | None = None,
+    *,
+    judge: ScriptedJudge | None = None,
+    routed: bool = True,
+    traced: Telemetry | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Edge]:
     """An edge that is real but for its models; a backend that places its turns by itself needs not be ``routed``."""
     with closing(ModelThread("loudness")) as thread:
@@ -63,6 +69,7 @@ async def scripted_edge(
             settings=EdgeSettings(**settings),
             hearing=hearing,
             backend=Router.over(answering) if routed else answering,
+            telemetry=traced,
         )
 
 
@@ -124,9 +131,10 @@ class PromptServer(uvicorn.Server):
 
 @dataclass(frozen=True, slots=True)
 class EdgeProcess:
-    """`antiphon edge` with the real models."""
+    """`antiphon edge` with the real models, and the file that it writes its traces to."""
 
     url: str
+    traces: Path
     key: str | None = None
 
 
@@ -137,12 +145,13 @@ def edge_program() -> Iterator[EdgeProcess]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "edge_client.cli", "edge", "--port", str(port)]
     with (
+        tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=_environment()) as process,
+        subprocess.Popen(command, stdout=log, stderr=log, env=_environment(folder)) as process,
     ):
         try:
             _wait_until_listening(process, port)
-            yield EdgeProcess(f"http://127.0.0.1:{port}")
+            yield EdgeProcess(f"http://127.0.0.1:{port}", _traces(folder))
         finally:
             process.terminate()
             process.wait(15)
@@ -150,9 +159,14 @@ def edge_program() -> Iterator[EdgeProcess]:
             _keep(log.read())
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: str) -> dict[str, str]:
     """This one without the settings of an edge, whoever made them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in READ_ELSEWHERE}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in READ_ELSEWHERE}
+    return kept | {f"{PREFIX}TELEMETRY__FILE": str(_traces(folder))}
+
+
+def _traces(folder: str) -> Path:
+    return Path(folder) / "traces.jsonl"
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:

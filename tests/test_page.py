@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +16,10 @@ import pytest
 from blockbuster import BlockBuster
 from playwright.async_api import Page, expect
 
+from routing.telemetry import names
+from routing.telemetry.program import open_telemetry
+from routing.telemetry.settings import TelemetrySettings
+from routing.telemetry.traced_backend import TracedBackend
 from routing.turns import Placement, ReplyEnd, ReplyEvent, Samples, Turn
 from tests.browser import DESKTOP, WAIT_MS, Visit, answered_calls, plain, recorded, visit
 from tests.edge import EdgeProcess, running_edge, scripted_edge, served
@@ -46,11 +52,11 @@ async def test_two_spoken_turns(edge_process: EdgeProcess, tmp_path: Path) -> No
     microphone = await recorded(tmp_path, *((text, ANSWERING_SEC) for text in QUESTIONS))
     async with asyncio.TaskGroup() as stories:
         for size, scheme in ((PHONE, "dark"), (DESKTOP, "light")):
-            stories.create_task(speak_twice(edge_process.url, microphone, size, scheme))
+            stories.create_task(speak_twice(edge_process, microphone, size, scheme))
 
 
-async def speak_twice(url: str, microphone: Path, size: tuple[int, int], scheme: str) -> None:
-    async with visit(url, microphone, size=size, color_scheme=scheme) as seen:
+async def speak_twice(edge: EdgeProcess, microphone: Path, size: tuple[int, int], scheme: str) -> None:
+    async with visit(edge.url, microphone, size=size, color_scheme=scheme) as seen:
         await seen.keep(f"{scheme}-idle")
         await seen.call()
         await seen.hears_reply()
@@ -58,6 +64,7 @@ async def speak_twice(url: str, microphone: Path, size: tuple[int, int], scheme:
         answers = await seen.captions("far", 2)
         heard = await seen.captions("near", 2)
         await has_waterfall(seen, turns=2)
+        assert await written(edge.traces, await seen_spans(seen)) == await seen_spans(seen)
         await seen.keep(f"{scheme}-turns")
         await seen.button("Hang up").click()
         await expect(seen.page.get_by_role("status")).to_have_text("Not connected")
@@ -73,8 +80,74 @@ async def has_waterfall(seen: Visit, *, turns: int) -> None:
     for name in ("Endpoint wait", "TTFA", "Network, playout"):
         await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
     await expect(seen.page.get_by_role("heading", name="Voice to voice")).to_have_text(re.compile(r"\d+ ms"))
-    for name in ("in it: jitter buffer", "after it: output", "Heard after"):  # known when the reply has ended
-        await expect(rows.filter(has_text=name)).to_have_text(re.compile(r"\d+"), timeout=WAIT_MS)
+    for name in ("Turn", "Speech", "Answer wait", "Downlink", "Playout begins", "Unattributed"):  # the turn's trace
+        await expect(rows.filter(has_text=re.compile(f"^{name}")).first).to_have_text(
+            re.compile(r"\d+"), timeout=WAIT_MS
+        )
+
+
+type Span = dict[str, Any]
+
+SEEN_SPANS = """
+[...document.querySelectorAll("tr.span")].map(({ dataset: { attributes, ...told } }) => ({
+  ...told, beginMs: Number(told.beginMs), durationMs: Number(told.durationMs), attributes: JSON.parse(attributes),
+}))
+"""
+
+
+async def seen_spans(seen: Visit) -> dict[str, Span]:
+    """The spans on the page, by their ids."""
+    await expect(seen.page.locator("tr.span").first).to_be_attached(timeout=WAIT_MS)
+    return {span.pop("spanId"): span for span in await seen.page.evaluate(SEEN_SPANS)}
+
+
+async def written(file: Path, shown: dict[str, Span]) -> dict[str, Span]:
+    """All spans of the same trace in the edge's file, as the page should show them."""
+    async with asyncio.timeout(10):
+        while not shown.keys() <= (spans := {span["spanId"]: span for span in recorded_spans(file)}).keys():
+            await asyncio.sleep(0.1)  # what is over is written a little later
+    [trace_id] = {spans[span_id]["traceId"] for span_id in shown}
+    trace = {span_id: span for span_id, span in spans.items() if span["traceId"] == trace_id}
+    origin_ns = next(origin for origin in map(origin_of, trace.values()) if origin is not None)
+    return {span_id: as_shown(span, origin_ns) for span_id, span in trace.items()}
+
+
+def recorded_spans(file: Path) -> list[Span]:
+    """Each with the name of its service."""
+    spans: list[Span] = []
+    for line in file.read_text().splitlines():
+        for resource in json.loads(line)["resourceSpans"]:
+            service = plain_values(resource["resource"]["attributes"])["service.name"]
+            spans += [span | {"service": service} for scope in resource["scopeSpans"] for span in scope["spans"]]
+    return spans
+
+
+def origin_of(span: Span) -> int | None:
+    """Moments count from the last sample of speech at the edge."""
+    return int(span["startTimeUnixNano"]) if span["name"] == names.ENDPOINT_WAIT else None
+
+
+def as_shown(span: Span, origin_ns: int) -> Span:
+    begin, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+    return {
+        "name": span["name"],
+        "parentId": span.get("parentSpanId", ""),
+        "service": span["service"],
+        "beginMs": round((begin - origin_ns) / 1e6, 3),
+        "durationMs": round((end - begin) / 1e6, 3),
+        "attributes": plain_values(span["attributes"]),
+    }
+
+
+def plain_values(attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {attribute["key"]: plain_value(attribute["value"]) for attribute in attributes}
+
+
+def plain_value(told: dict[str, Any]) -> Any:
+    [(kind, value)] = told.items()
+    if kind == "arrayValue":
+        return [plain_value(each) for each in value["values"]]
+    return int(value) if kind == "intValue" else value
 
 
 async def show_latency(seen: Visit) -> None:
@@ -115,7 +188,9 @@ async def test_an_interrupted_reply_is_shown_as_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [SMALL_PHONE, DESKTOP], ids=["phone", "desktop"])
-async def test_who_answered_is_shown_with_what_was_predicted(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_who_answered_is_shown_with_what_was_predicted_and_with_the_trace(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     microphone = await recorded(tmp_path, ("Tell me something.", 8.0))
     predicted = {"cloud": 0.12, "device": 0.9}
     here = Placement("device", "cloud fell silent after 500 ms")
@@ -127,8 +202,12 @@ async def test_who_answered_is_shown_with_what_was_predicted(tmp_path: Path, siz
                 yield here
             yield event
 
+    traces = tmp_path / "traces.jsonl"
     async with (
-        scripted_edge(ScriptedBackend(far), routed=False) as edge,
+        open_telemetry(TelemetrySettings(file=str(traces)), service=names.EDGE) as telemetry,
+        scripted_edge(
+            TracedBackend(ScriptedBackend(far), spans=telemetry.spans(names.EDGE)), routed=False, traced=telemetry
+        ) as edge,
         served(edge) as running,
         visit(running.url, microphone, size=size) as seen,
     ):
@@ -142,6 +221,9 @@ async def test_who_answered_is_shown_with_what_was_predicted(tmp_path: Path, siz
         await expect(caption).to_contain_text("answered by cloud, then device · cloud fell silent after 500 ms")
         await expect(seen.page.locator(".caption.far .note")).to_contain_text("predicted")
         await expect(seen.page.locator("#chooser").get_by_role("button")).to_contain_text("device")
+        shown = await seen_spans(seen)
+        assert await written(traces, shown) == shown
+        assert {names.NETWORK_UPLINK, names.FIRST_PLAYOUT} <= {span["name"] for span in shown.values()}
         assert await seen.fits()
         await seen.keep(f"placement-{size[0]}")
     assert seen.complaints == []

@@ -24,7 +24,8 @@ export function traceRows(trace, medianMs) {
 
 /** @type {(span: Span, shown: Stretch, medianMs: number | null) => HTMLTableRowElement} */
 function spanRow(span, shown, medianMs) {
-  const row = tableRow("span", nameCell(span), create("td", "track", spanBar(span, shown)), span.durationMs, medianMs);
+  const track = create("td", "track", spanBar(span, shown));
+  const row = tableRow("span", nameCell(span), track, span.durationMs, span.isInVain ? null : medianMs);
   row.title = inFull(span);
   row.classList.toggle("in-vain", span.isInVain);
   Object.assign(row.dataset, {
@@ -43,7 +44,7 @@ function spanRow(span, shown, medianMs) {
 function nameCell({ name, depth, fate, error, isInVain }) {
   const words = create(isInVain ? "s" : "span", "span-name", spanWords(name));
   const remark = [fate, error && "error"].filter(Boolean).join(", ");
-  const cell = create("th", "", words, ...(remark ? [" ", create("small", "fate", remark)] : []));
+  const cell = create("th", "", words, ...(remark ? [create("small", "fate", remark)] : []));
   cell.scope = "row";
   cell.style.setProperty("--depth", String(depth));
   return cell;
