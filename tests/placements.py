@@ -10,6 +10,7 @@ from routing.policy import Choice, DeviceState, Prospect, Question, Traits
 from routing.record import Outcome, PlacementRecord, Switch, Waste, as_json_line
 
 HERE = Traits(is_remote=False)
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CLOUD = Traits(is_remote=True, quality_sec=0.3, cost_sec=0.05, languages=frozenset({"en", "de"}))
 
 
@@ -77,6 +78,8 @@ def record(
             switches=switches,
             waste={"cloud": Waste(work_sec=0.3, sound_sec=1.2)},
         ),
+        traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
+        decided_sec=0.00003,
     )
 
 

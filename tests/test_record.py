@@ -72,6 +72,22 @@ def test_a_line_comes_back_as_the_same_record() -> None:
     assert from_json_line(as_json_line(record())) == record()
 
 
+def test_a_line_of_before_there_were_traces_is_read_as_well() -> None:
+    document = json.loads(as_json_line(record()))
+    for later in ("traceparent", "decided_sec", "decided_after_sec"):
+        del document["placement"][later]
+    assert from_json_line(json.dumps(document)) == replace(record(), traceparent="", decided_sec=0.0)
+
+
+def test_a_moment_of_one_programs_clock_is_not_written() -> None:
+    assert as_json_line(replace(record(), decided_at=5.0)) == as_json_line(record())
+
+
+@pytest.mark.parametrize("traceparent", ["", "00-1-2-01", f"00-{'g' * 32}-{'0' * 16}-01"])
+def test_what_names_no_trace_has_no_trace_id(traceparent: str) -> None:
+    assert replace(record(), traceparent=traceparent).trace_id == ""
+
+
 def test_a_line_is_one_line_of_plain_json() -> None:
     line = as_json_line(record())
     assert "\n" not in line

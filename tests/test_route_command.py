@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from edge_client.cli import app
 from routing.policy import Question
-from tests.placements import record, write
+from tests.placements import TRACE_ID, record, write
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,7 @@ def test_one_turn_is_told_in_full(placements: Path) -> None:
         "policy hedged: cloud until 200 ms after the turn's end, then device",
         "device spoke instead of cloud: too late",
         "private, and LEFT THE DEVICE for cloud",
+        f"trace {TRACE_ID}",
     ):
         assert part in output
 
@@ -77,6 +78,7 @@ def test_json_alone_goes_to_standard_output(placements: Path) -> None:
     assert document["summary"]["leaks"] == ["turn-leaked"]
     assert [turn["backend"] for turn in document["turns"]] == ["device", "device", None]
     one = json.loads(route("explain", placements, "--turn", "turn-1", "--json", "-").stdout)
+    assert one["trace_id"] == document["turns"][0]["trace_id"] == TRACE_ID
     assert one["prospects"][1]["traits"]["languages"] == ["de", "en"]
     assert one["left_the_device"] == ["cloud"]
 

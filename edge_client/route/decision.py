@@ -25,7 +25,8 @@ def report(record: PlacementRecord) -> RenderableType:
 def as_json(record: PlacementRecord) -> dict[str, Any]:
     """The same as plain values: the record, and what can be told from it in hindsight."""
     regrets = {"regret_sec": record.regret_sec, "left_the_device": record.left_the_device}
-    return {**asdict(record), **regrets, "keeps_privacy": record.keeps_privacy}
+    known = {name: value for name, value in asdict(record).items() if name != "decided_at"}  # it was not written down
+    return {**known, **regrets, "trace_id": record.trace_id or None, "keeps_privacy": record.keeps_privacy}
 
 
 def _title(record: PlacementRecord) -> str:
@@ -34,6 +35,7 @@ def _title(record: PlacementRecord) -> str:
         f"[bold]{escape(record.turn_id)}[/], turn {record.index} of {escape(record.session_id)}, over at {at}\n"
         f"question: {_question(record.question)}\n"
         f"device: {_device(record.device)}; asked {ms(record.committed_after_sec)} ms before the turn's end"
+        + (f"\ntrace {record.trace_id}" if record.trace_id else "")
     )
 
 

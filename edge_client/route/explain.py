@@ -182,5 +182,6 @@ def _turn_as_json(record: PlacementRecord) -> dict[str, Any]:
         "regret_sec": record.regret_sec,
         "reason": record.choice.reason,
         "ended": record.outcome.ended,
+        "trace_id": record.trace_id or None,
         "keeps_privacy": record.keeps_privacy,
     }
