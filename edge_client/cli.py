@@ -18,6 +18,7 @@ from edge_client.caller.budget import BUDGETS, read_budget
 from edge_client.event_loop import run
 from edge_client.network.profile import PROFILES, find_profile
 from routing.errors import AntiphonError, SettingsError
+from routing.telemetry.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -64,6 +65,8 @@ route_app = typer.Typer(cls=PlainErrors, no_args_is_help=True, rich_markup_mode=
 app.add_typer(
     route_app, name="route", help="See why turns were answered where they were, and what else could have been."
 )
+trace_app = typer.Typer(cls=PlainErrors, no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(trace_app, name="trace", help="See where the time of each turn went, from files of traces.")
 
 
 def main() -> None:
@@ -80,14 +83,17 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, on stderr.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(envvar="ANTIPHON_LOG_FORMAT", help="How: for people, or for programs, with ids."),
+    ] = "text",
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Options of every command."""
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO if verbose else logging.WARNING, log_format)
 
 
 # -- the edge --------------------------------------------------------------------------------------------------------
@@ -516,6 +522,138 @@ def replay_route(
     from edge_client.route import command
 
     command.replay_file(file, _console(), policy=policy, last=last, json_file=json_file)
+
+
+# -- traces ----------------------------------------------------------------------------------------------------------
+
+TraceFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="Files that `ANTIPHON_TELEMETRY__FILE` named, of all programs that took part; folders and patterns too.",
+    ),
+]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Skip and count lines that are no spans.")]
+
+
+@trace_app.command("show")
+def show_trace(
+    *,
+    files: TraceFiles,
+    turn: Annotated[
+        str, typer.Option(help="Which turn: its id or how that begins, its number in time from 1, or `last`.")
+    ] = "last",
+    trace: Annotated[
+        str | None, typer.Option(help="Everything in this trace instead, by its id or how that begins.")
+    ] = None,
+    every_turn: Annotated[bool, typer.Option("--all", help="Every turn, one after the other.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Let the axis run over all of it, not only around the wait for the answer.")
+    ] = False,
+    lenient: Lenient = False,
+) -> None:
+    """Show a turn as a waterfall: every wait with its name, from the user's last sample to the first sound.
+
+    Times are in milliseconds from the user's last sample of speech. Bars that somebody waited for are drawn full; work
+    beside them, attempts that were rolled back or cancelled, and failures look different, also without colours. A turn
+    whose spans lie in several files is put together: name the files of the edge and of the cloud, or their folder.
+
+    Examples:
+
+      antiphon trace show traces.jsonl
+
+      antiphon trace show traces.jsonl --turn 3 --whole
+
+      antiphon trace show edge.jsonl cloud.jsonl --turn turn_42
+
+      antiphon trace show traces/ --trace 4bf92f35
+    """
+    from edge_client.trace import command
+
+    command.show(files, _console(), turn=turn, trace=trace, every_turn=every_turn, whole=whole, lenient=lenient)
+
+
+@trace_app.command("summary")
+def sum_up_traces(
+    *,
+    files: TraceFiles,
+    expect: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, metavar="PERCENT", help="How much of V2V must be explained in every turn."),
+    ] = None,
+    json_file: JsonFile = None,
+    lenient: Lenient = False,
+) -> None:
+    """Sum up where the time went: p50, p95, p99 of each phase, its share of V2V, and who was waited for.
+
+    V2V runs from the user's last sample of speech to the first sound heard, by the caller's own clock and ears where
+    the caller told. The phases are the parts of a turn that follow each other in between; what none of them accounts
+    for is unattributed. Below them, for every moment, the deepest span that was waited for; and the work at the answer
+    that was done before the turn's end was decided. Turns without V2V are counted apart. Exits with 1 where --expect is
+    missed.
+
+    Examples:
+
+      antiphon trace summary traces.jsonl
+
+      antiphon trace summary traces/ --expect 95
+
+      antiphon trace summary edge.jsonl cloud.jsonl --json - | jq .least_explained
+    """
+    from edge_client.trace import command
+
+    shortfall = command.sum_up(files, _console(), expect=expect, json_file=json_file, lenient=lenient)
+    if shortfall:
+        typer.echo(f"antiphon: {shortfall}", err=True)
+    _finish(not shortfall)
+
+
+@trace_app.command("export")
+def export_traces(
+    *,
+    files: TraceFiles,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; - for standard output.")],
+    _jaeger: Annotated[
+        bool, typer.Option("--jaeger", help="The JSON of Jaeger's own page, which is the format there is.")
+    ] = True,
+    turn: Annotated[str | None, typer.Option(help="Only the trace of this turn: id, number or `last`.")] = None,
+    lenient: Lenient = False,
+) -> None:
+    """Write traces as JSON that Jaeger's page opens with Upload, without any server behind it.
+
+    Examples:
+
+      antiphon trace export --jaeger traces.jsonl -o traces.json
+
+      antiphon trace export --jaeger edge.jsonl cloud.jsonl --turn last -o turn.json
+    """
+    from edge_client.trace import command
+
+    command.export(files, _console(stderr=True), output=output, turn=turn, lenient=lenient)
+
+
+@trace_app.command("diff")
+def compare_traces(
+    *,
+    before: Annotated[Path, typer.Argument(help="File, folder or pattern of the one run.")],
+    after: Annotated[Path, typer.Argument(help="And of the other.")],
+    json_file: JsonFile = None,
+    lenient: Lenient = False,
+) -> None:
+    """Compare two runs: p50 and p95 of V2V and of each phase, before and after, and what of it is beyond noise.
+
+    A row is marked as faster or slower where the 95 % bootstrap interval of the difference does not hold 0. That takes
+    8 turns on each side for p50, and 20 for p95; with fewer it is marked with ?.
+
+    Examples:
+
+      antiphon trace diff before.jsonl after.jsonl
+
+      antiphon trace diff monday/ tuesday/ --json difference.json
+    """
+    from edge_client.trace import command
+
+    command.compare(before, after, _console(), json_file=json_file, lenient=lenient)
 
 
 # -- running ---------------------------------------------------------------------------------------------------------

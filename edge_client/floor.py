@@ -16,6 +16,7 @@ from edge_client.turn_story import Interruption, TurnStory
 from edge_client.turn_trace import TurnOutcome, TurnTrace
 from edge_client.utterance import Utterance
 from routing.errors import BackendError
+from routing.telemetry.logs import speak_of_turn
 from routing.turns import Backend, Heard, Privacy, Reminder, ReplyEvent, Turn
 
 logger = logging.getLogger(__name__)
@@ -127,10 +128,12 @@ class Floor:
         return live
 
     async def _serve(self, live: LiveTurn) -> None:
+        turn = live.utterance.turn
+        speak_of_turn(turn.trace_context, turn_id=turn.turn_id, session_id=turn.session_id)
         try:
             await live.utterance.run()
         except Exception as fault:
-            logger.exception("turn %s could not be served", live.utterance.turn.turn_id)
+            logger.exception("turn %s could not be served", turn.turn_id)
             live.fault = str(fault) if isinstance(fault, BackendError) else "internal error"
             if live.reply:
                 live.reply.fail(live.fault)

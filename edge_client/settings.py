@@ -35,7 +35,7 @@ from routing.telemetry.settings import TelemetrySettings
 from routing.turns import Privacy
 
 PREFIX = "ANTIPHON_"
-READ_ELSEWHERE = {"ANTIPHON_MODELS"}  # the model folder belongs to every command, not only to the edge
+READ_ELSEWHERE = {"ANTIPHON_MODELS", "ANTIPHON_LOG_FORMAT"}  # they belong to every command, not only to the edge
 
 
 class EdgeSettings(BaseModel):

@@ -49,7 +49,9 @@ class Calls:
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)
 
-    async def resume(self, token: str, offer: str, *, last_event_id: str | None, parent: Carrier | None = None) -> Answer:
+    async def resume(
+        self, token: str, offer: str, *, last_event_id: str | None, parent: Carrier | None = None
+    ) -> Answer:
         """Go on with a call on the connection that is offered; ``last_event_id`` names the last event that came.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
 import socket
@@ -22,6 +21,7 @@ from edge_client.workers.crew import Crew, share
 from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
 from edge_client.workers.siblings import Siblings, private_socket
 from routing.errors import AntiphonError
+from routing.telemetry.logs import log_to_stderr
 
 BEAT_SEC = 0.25
 
@@ -30,10 +30,7 @@ def main() -> None:
     """Run until the supervisor ends, or its end of standard input does: that is the socket between the two."""
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as control:
         orders = receive_orders(control)
-        logging.basicConfig(
-            level=orders.log_level,
-            format=f"%(asctime)s %(levelname)s worker {orders.number} %(name)s: %(message)s",
-        )
+        log_to_stderr(orders.log_level, orders.log_form, worker=orders.number)
         if run(_obey(orders, control)):
             # All workers end now, and a supervisor that was killed has left the folder behind.
             shutil.rmtree(orders.folder, ignore_errors=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edge_client.settings import EdgeSettings
 from routing.errors import AntiphonError, ModelError, SettingsError
+from routing.telemetry.logs import LogForm
 
 _LENGTH = struct.Struct("=I")
 _RAISED = {kind.__name__: kind for kind in (ModelError, SettingsError)}
@@ -36,6 +37,7 @@ class Orders:
     listening: int
     board: int
     log_level: int
+    log_form: LogForm = "text"
 
     def to(self, number: int) -> Orders:
         """The same for another worker."""

@@ -20,6 +20,7 @@ from edge_client.workers.listening import address, bound_socket, listen
 from edge_client.workers.orders import Orders
 from edge_client.workers.worker_process import WorkerProcess, worker_process
 from routing.errors import AntiphonError, SettingsError
+from routing.telemetry.logs import form_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ async def supervise(settings: EdgeSettings, *, progress: Tell, ready: Tell) -> N
             listening=bound.fileno(),
             board=board_file,
             log_level=logging.getLogger().level,
+            log_form=form_in_use(),
         )
 
         def open_to_all() -> None:

@@ -89,6 +89,11 @@ def log_to_stderr(level: int, form: LogForm = "text", *, worker: int | None = No
     keep_reserved()
 
 
+def form_in_use() -> LogForm:
+    """How this process writes its lines."""
+    return "json" if any(isinstance(handler.formatter, JsonLines) for handler in logging.root.handlers) else "text"
+
+
 def keep_reserved() -> None:
     """Have libraries speak of what went wrong only, unless somebody set their level."""
     for name in RESERVED:
