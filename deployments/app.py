@@ -42,7 +42,7 @@ def application(args: AppSettings) -> Application:
         graceful_shutdown_wait_loop_s=0.1,
         health_check_period_s=args.replicas.health_check_sec,
         health_check_timeout_s=2 * args.replicas.health_check_sec,
-    ).bind(args.model, args.model_settings, args.replicas.maximum_turns)
+    ).bind(args.model, args.model_settings, args.replicas.maximum_turns, args.telemetry)
     ingress = serve.deployment(
         serve.ingress()(Ingress),
         name="ingress",
@@ -50,7 +50,7 @@ def application(args: AppSettings) -> Application:
         max_ongoing_requests=UNBOUNDED,
         ray_actor_options={"num_cpus": 0},
     )
-    return ingress.bind(replicas, args.ingress)
+    return ingress.bind(replicas, args.ingress, args.telemetry)
 
 
 def _how_many(args: AppSettings) -> dict[str, Any]:

@@ -7,7 +7,8 @@ Only where the model has no time to spare, and another call is about to come, do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -47,9 +48,11 @@ class _Tally:
     largest: int = 0
     wait_sec: float = 0.0
     longest_wait_sec: float = 0.0
+    sizes: Counter[int] = field(default_factory=Counter)
 
     def began(self, waits_sec: Sequence[float]) -> None:
         self.batches += 1
+        self.sizes[len(waits_sec)] += 1
         self.calls += len(waits_sec)
         self.largest = max(self.largest, len(waits_sec))
         self.wait_sec += sum(waits_sec)
@@ -106,6 +109,10 @@ class Batcher[T, R]:
             mean_wait_sec=tally.wait_sec / tally.calls if tally.calls else 0.0,
             longest_wait_sec=tally.longest_wait_sec,
         )
+
+    def sizes(self) -> Mapping[int, int]:
+        """How many batches there were of each size, since the start."""
+        return dict(self._tally.sizes)
 
     async def work(self) -> None:
         """Run batches until cancelled; then nobody is left waiting."""

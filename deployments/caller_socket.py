@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from routing.load import Load
+from routing.telemetry.carrier import plain_carrier
+from routing.telemetry.phase import Carrier
 from routing.wire import Conduct, Message, Ping, Pong, WireError, decode, encode
 
 TOO_SLOW = "timeout"
@@ -20,6 +22,11 @@ class CallerSocket:
         self._socket = socket
         self._load = load
         self._conduct = Conduct()
+
+    @property
+    def trace_context(self) -> Carrier:
+        """The span that the connection belongs to, as its headers say: W3C Trace Context."""
+        return plain_carrier(self._socket.headers)
 
     async def receive(self, *, within_sec: float) -> tuple[Message, bytes]:
         """The next message of a turn, and the bytes it came as. A `Ping` is none, and buys no time.

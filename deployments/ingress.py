@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from hmac import compare_digest
 
 from ray.serve.handle import DeploymentHandle
@@ -17,12 +19,18 @@ from deployments.caller_socket import CallerSocket
 from deployments.first_ended import first_ended
 from deployments.load_watch import LoadWatch
 from deployments.places import ServePlaces
+from deployments.process_telemetry import process_telemetry
+from deployments.relay_trace import RelayTrace
 from deployments.served_turn import WHOLE_TURN
 from deployments.settings import IngressSettings
 from deployments.turn_ledger import TurnLedger
 from deployments.turn_relay import TurnRelay
 from routing.errors import BackendUnavailable
 from routing.refusal import refusal
+from routing.telemetry import names
+from routing.telemetry.carrier import plain_carrier
+from routing.telemetry.settings import TelemetrySettings
+from routing.telemetry.spans import Spans
 from routing.wire import Commit, Open, WireError, encode
 
 logger = logging.getLogger(__name__)
@@ -36,8 +44,10 @@ TURNS_PATH, HEARTBEAT_PATH = "/v1/turns", "/v1/heartbeat"
 class Ingress:
     """Lets callers in, checks what they say, and passes it on to the replica that remembers their session."""
 
-    def __init__(self, replicas: DeploymentHandle, settings: IngressSettings) -> None:
+    def __init__(self, replicas: DeploymentHandle, settings: IngressSettings, telemetry: TelemetrySettings) -> None:
         self._settings = settings
+        self._telemetry = telemetry
+        self._spans = Spans.silent()  # until the door is open
         self._places = ServePlaces(replicas, reserve_sec=settings.reserve_sec)
         self._load = LoadWatch(self._places.loads, every_sec=settings.load_every_sec)
 
@@ -49,8 +59,16 @@ class Ingress:
                 WebSocketRoute(HEARTBEAT_PATH, self.heartbeat),
                 Route("/v1/replicas", self.replicas),
                 WebSocketRoute("/{path:path}", self.nowhere),
-            ]
+            ],
+            lifespan=self._open,
         )
+
+    @asynccontextmanager
+    async def _open(self, _: Starlette) -> AsyncIterator[None]:
+        """What this process writes of its turns leaves with it."""
+        async with process_telemetry(self._telemetry, service=names.INGRESS) as telemetry:
+            self._spans = telemetry.spans(names.INGRESS)
+            yield
 
     async def turns(self, socket: WebSocket) -> None:
         """One turn: see `routing.wire`. Closing the connection cancels it."""
@@ -99,9 +117,23 @@ class Ingress:
     async def _turn(self, caller: CallerSocket) -> None:
         opening, _ = await caller.receive(within_sec=self._settings.open_sec)
         assert isinstance(opening, Open), "the conduct of the turn lets nothing else through"
+        ledger, turn = TurnLedger(opening), opening.turn
+        trace = RelayTrace(
+            self._spans, turn, parent=plain_carrier(turn.trace_context) or caller.trace_context, now=_now()
+        )
+        try:
+            await self._relay(caller, ledger, trace)
+        except WireError as error:
+            trace.fail(error, _now())
+            raise
+        finally:
+            trace.end(ledger, _now())
+
+    async def _relay(self, caller: CallerSocket, ledger: TurnLedger, trace: RelayTrace) -> None:
         relay = TurnRelay(
-            TurnLedger(opening),
+            ledger,
             self._places,
+            trace=trace,
             tries=self._settings.replicas_tried,
             welcome_sec=self._settings.welcome_sec,
             send=caller.send,
@@ -125,3 +157,7 @@ class Ingress:
 async def _turn_away(socket: WebSocket, status: int, why: str) -> None:
     """Refuse the connection before it is one."""
     await socket.send_denial_response(Response(why, status, media_type="text/plain"))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

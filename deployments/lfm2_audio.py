@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from deployments.attendance import Attendance, AttendedBackend
+from deployments.batch import Batch
 from deployments.engine.settings import EngineSettings
 from deployments.model_settings import settings_of
 from routing.load import Load
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lfm2Audio:
-    """An engine that runs. See `deployments.model.Model`."""
+    """An engine that runs. See `deployments.model`: a `Model`, `Batching` and `Watched`."""
 
     def __init__(self, engine: Engine, backend: Backend, *, slots: int) -> None:
         self._engine = engine
@@ -43,6 +44,14 @@ class Lfm2Audio:
             queue_wait_sec=before * self._attendance.free_after_sec(self._slots, now),
             first_audio_p95_sec=self._attendance.first_audio_p95_sec(now),
         )
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        """The engine's steps, by how many turns were in each."""
+        return self._engine.step_sizes()
+
+    def watch(self, on_batch: Callable[[Batch], None]) -> None:
+        """Tells of each step that admitted turns, and of slow ones, at most one a second."""
+        self._engine.watch(on_batch)
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ SHORT_FOLDER = "/tmp" if sys.platform == "darwin" else None  # paths of sockets 
 LEAVE_SEC = 6.0  # how long Ray may take to end its processes; then they are ended without it
 
 
-def main(
+def main(  # noqa: PLR0917  typer gives them by name
     config: Annotated[
         Path, typer.Option("--config", "-c", help="A Serve configuration with one application.")
     ] = CONFIG,
@@ -44,13 +44,18 @@ def main(
     transport: Annotated[
         Transport, typer.Option(help="direct: no proxy; haproxy: as on a cluster; ray: Ray's own defaults, to compare.")
     ] = "direct",
+    traces: Annotated[Path | None, typer.Option(help="Write traces to this file, as lines of OTLP in JSON.")] = None,
+    otlp: Annotated[str, typer.Option(help="Send traces to this collector, as in http://127.0.0.1:4318.")] = "",
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the metrics for Prometheus; 0: any that is free.")
+    ] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what Ray and the replicas log.")] = False,
 ) -> None:
     """Run the cloud tier here, with a Ray of its own, until Ctrl-C.
 
     It takes the application from a Serve configuration: which model answers, what that model is told, how many turns a
-    replica keeps open. Host and port are those of the command line. Callers connect to the address that is printed at
-    the end; set it as the edge's cloud URL.
+    replica keeps open, where traces go. Host and port are those of the command line. Callers connect to the address
+    that is printed at the end; set it as the edge's cloud URL.
 
     Examples:
 
@@ -58,12 +63,17 @@ def main(
 
       python -m deployments.local --config configs/serve.lfm2-audio.yaml --port 8001
 
+      python -m deployments.local --traces cloud.jsonl --metrics-port 9464
+
       curl http://127.0.0.1:8000/v1/replicas      (who answers, and how many turns each has open)
     """
     _heed_signals()
     try:
-        args = read_args(config)
-        with running(args, host=host, port=port, transport=transport, verbose=verbose):
+        args = with_telemetry(read_args(config), traces=traces, otlp=otlp)
+        with running(
+            args, host=host, port=port, transport=transport, metrics_port=metrics_port, verbose=verbose
+        ) as metrics:
+            _tell(f"its metrics are at {metrics}")
             _tell(f"{READY} ws://{host}:{port}")
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -103,11 +113,33 @@ def read_args(config: Path) -> dict[str, Any]:
     return args
 
 
+def with_telemetry(args: dict[str, Any], *, traces: Path | None, otlp: str) -> dict[str, Any]:
+    """The same, with traces going where the command line says, in place of where the configuration does.
+
+    Raises:
+        SettingsError: ``otlp`` is no address.
+    """
+    from deployments.model_settings import settings_of
+    from routing.telemetry.settings import TelemetrySettings
+
+    told = {**(args.get("telemetry") or {})}
+    told |= {"file": str(traces.absolute())} if traces else {}
+    told |= {"endpoint": otlp} if otlp else {}
+    settings_of(TelemetrySettings, told)
+    return {**args, "telemetry": told}
+
+
 @contextmanager
 def running(
-    args: dict[str, Any], *, host: str, port: int, transport: Transport = "direct", verbose: bool = False
-) -> Iterator[None]:
-    """Ray, Serve and the application, ready; all of it gone on leaving.
+    args: dict[str, Any],
+    *,
+    host: str,
+    port: int,
+    transport: Transport = "direct",
+    metrics_port: int = 0,
+    verbose: bool = False,
+) -> Iterator[str]:
+    """Ray, Serve and the application, ready; all of it gone on leaving. Yields where Prometheus finds the metrics.
 
     Raises:
         SettingsError: nothing can listen there.
@@ -121,10 +153,10 @@ def running(
         os.environ["RAY_SERVE_LOG_TO_STDERR"] = "0"
     try:
         with _logs_kept(folder):
-            _start_ray(folder, verbose=verbose)
+            _start_ray(folder, metrics_port, verbose=verbose)
             _start_serve(transport, host, port, verbose=verbose)
             _start_application(args)
-        yield
+        yield _metrics_address()
     finally:
         _leave(folder, offspring, port)
 
@@ -141,7 +173,7 @@ def _check_port(host: str, port: int) -> None:
 # -- the start, step by step -------------------------------------------------------------------------------------------
 
 
-def _start_ray(folder: Path, *, verbose: bool) -> None:
+def _start_ray(folder: Path, metrics_port: int, *, verbose: bool) -> None:
     with _step("starting Ray"):
         import ray  # reads the environment when it is imported
 
@@ -149,6 +181,7 @@ def _start_ray(folder: Path, *, verbose: bool) -> None:
             num_cpus=os.cpu_count(),
             include_dashboard=False,
             _temp_dir=str(folder),
+            _metrics_export_port=metrics_port,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,
         )
@@ -177,6 +210,14 @@ def _start_application(args: dict[str, Any]) -> None:
             serve.run(app(args), name=NAME)
         except RuntimeError:
             raise BackendUnavailable(f"the cloud did not start: {_why()}") from None
+
+
+def _metrics_address() -> str:
+    """Of the one node that there is; Ray listens there on all of the machine's addresses."""
+    import ray
+
+    (node,) = ray.nodes()
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
 
 def _why() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from deployments.batch import Batch
 from routing.load import Load
 from routing.turns import Backend
 
@@ -28,6 +29,26 @@ class Model(Protocol):
 
     def load(self) -> Load:
         """How full it is now."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A model that works on several turns in one go. A `Model` may be one."""
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        """How many batches there were of each size, since it was opened."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A model that tells of its batches. A `Model` may be one."""
+
+    def watch(self, on_batch: Callable[[Batch], None]) -> None:
+        """Have ``on_batch`` called on the event loop for the batches that somebody may ask about: those that ended
+        somebody's waiting, and those that made others wait. Few enough to be written down, each of them.
+        """
         ...
 
 

@@ -6,42 +6,64 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray import serve
 
 from deployments.autoscaling import as_stats
-from deployments.model import Model
+from deployments.batch_trace import BatchTrace
+from deployments.model import Model, Watched
 from deployments.models import find_model
+from deployments.process_telemetry import process_telemetry
+from deployments.replica_figures import ReplicaFigures, replica_figures
 from deployments.served_turn import WHOLE_TURN, ServedTurn
 from routing.errors import AtCapacity
 from routing.load import Load
 from routing.refusal import refusal
+from routing.telemetry import names
+from routing.telemetry.program import Telemetry
+from routing.telemetry.settings import TelemetrySettings
+from routing.telemetry.traced_backend import TracedBackend
 from routing.turns import Turn
 from routing.wire import Open, Welcome, decode, encode
 
 RETRY_AFTER_SEC = 1.0  # a place is free again when somebody's turn ends
 
 
+class Held(NamedTuple):
+    """What a replica holds open."""
+
+    model: Model
+    telemetry: Telemetry
+    figures: ReplicaFigures
+
+
 class Replica:
     """Loaded when Ray says that it runs: not before the model is warm does the constructor end."""
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, model: str, settings: dict[str, Any], maximum_turns: int
+        self, model: str, settings: dict[str, Any], maximum_turns: int, telemetry: TelemetrySettings
     ) -> None:
         self._maximum_turns = maximum_turns
         self._turns: dict[str, ServedTurn] = {}
         self._refused = 0
         self._leaving = asyncio.Event()
-        opened: asyncio.Future[Model] = asyncio.get_running_loop().create_future()
-        self._keeping = asyncio.create_task(self._keep(model, settings, opened))
-        self._model = await opened
+        opened: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+        self._keeping = asyncio.create_task(self._keep(model, settings, telemetry, opened))
+        self._model, traces, self._figures = await opened
+        self._backend = _traced(self._model, traces, self._figures)
 
-    async def _keep(self, name: str, settings: dict[str, Any], opened: asyncio.Future[Model]) -> None:
-        """Hold the model open: what is entered in one task must be left in the same."""
+    async def _keep(
+        self, name: str, settings: dict[str, Any], traces: TelemetrySettings, opened: asyncio.Future[Held]
+    ) -> None:
+        """Hold it all open: what is entered in one task must be left in the same."""
         try:
-            async with find_model(name)(settings) as model:
-                opened.set_result(model)
+            async with (
+                process_telemetry(traces, service=names.REPLICA) as telemetry,
+                find_model(name)(settings) as model,
+                replica_figures(model, telemetry) as figures,
+            ):
+                opened.set_result(Held(model, telemetry, figures))
                 await self._leaving.wait()
         except Exception as error:
             if opened.done():
@@ -72,7 +94,7 @@ class Replica:
                 yield messages
 
     async def _serve(self, key: str, turn: Turn) -> AsyncGenerator[list[bytes]]:
-        served = self._turns[key] = ServedTurn(turn, self._model.backend, on_error=self._note_error)
+        served = self._turns[key] = ServedTurn(turn, self._backend, on_error=self._note_error)
         try:
             yield [encode(Welcome(serve.get_replica_context().replica_id.unique_id))]  # `send` finds the turn from now
             async with aclosing(served.told()) as told:
@@ -93,7 +115,9 @@ class Replica:
         return error
 
     def _note_error(self, error: Exception) -> None:
-        self._refused += isinstance(error, AtCapacity)
+        if isinstance(error, AtCapacity):
+            self._refused += 1
+            self._figures.refuse()
 
     # -- its keeper ----------------------------------------------------------------------------------------------------
 
@@ -120,3 +144,12 @@ class Replica:
             "pid": os.getpid(),
             "turns": len(self._turns),
         }
+
+
+def _traced(model: Model, telemetry: Telemetry, figures: ReplicaFigures) -> TracedBackend:
+    """The model's backend, with its turns and its batches written down and counted."""
+    spans = telemetry.spans(names.REPLICA)
+    backend = TracedBackend(model.backend, spans=spans, kind="server", state=figures.state, on_attempt=figures.take)
+    if isinstance(model, Watched):
+        model.watch(BatchTrace(spans, backend).write)
+    return backend

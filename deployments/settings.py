@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.autoscaling import AutoscalingSettings
 from deployments.model_settings import settings_of
 from deployments.models import check_settings
+from routing.telemetry.settings import TelemetrySettings
 
 
 class Settings(BaseModel):
@@ -52,6 +53,9 @@ class AppSettings(Settings):
     replicas: ReplicaSettings = ReplicaSettings()
     ingress: IngressSettings = IngressSettings()
     autoscaling: AutoscalingSettings | None = Field(default=None, description="none: the number stays")
+    telemetry: TelemetrySettings = Field(
+        default=TelemetrySettings(), description="where the traces of its processes go; relative to where Ray runs"
+    )
 
 
 def checked(args: Mapping[str, Any]) -> AppSettings:

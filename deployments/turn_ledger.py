@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from routing.errors import BackendError
 from routing.turns import AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta
-from routing.wire import Ask, Commit, Message, Open, RollBack, Speech, Told, encode
+from routing.wire import Ask, Commit, Message, Open, Refused, RollBack, Speech, Told, encode
 
 PARTIAL = 0  # the attempt of words that are still being understood
 
@@ -21,10 +22,12 @@ class TurnLedger:
     """
 
     def __init__(self, opening: Open) -> None:
-        self.opening = encode(opening)
+        self._opening = opening
         self.session_id = opening.turn.session_id
         self.attempt = 0  # the one that is open; 0 where none is
+        self.was_asked = False
         self.committed = False
+        self.refused_as = ""  # the code of what was told last in the place of an answer
         self._speech: list[bytes] = []
         self._asked_after = 0  # pieces of speech
         self._telling = Telling()
@@ -36,6 +39,8 @@ class TurnLedger:
                 self._speech.append(data)
             case Ask(attempt):
                 self.attempt = attempt
+                self.was_asked = True
+                self.refused_as = ""
                 self._asked_after = len(self._speech)
                 self._telling = Telling()
             case RollBack():
@@ -46,13 +51,25 @@ class TurnLedger:
 
     def tell(self, message: Message) -> None:
         """The caller's side was told this."""
-        if isinstance(message, Told) and message.attempt == self.attempt:
-            self._telling.add(message.event)
+        if isinstance(message, Told):
+            if message.attempt == self.attempt:
+                self._telling.add(message.event)
+        elif isinstance(message, Refused):
+            self.refused_as = message.code
 
     @property
     def is_over(self) -> bool:
         """Whether the answer that counts was told to its end: no other replica is needed any more."""
         return self.committed and self._telling.has_ended
+
+    @property
+    def speech_bytes(self) -> int:
+        """How much speech came, as it travels."""
+        return sum(map(len, self._speech))
+
+    def opening(self, trace_context: Mapping[str, str]) -> bytes:
+        """The encoded `Open` for a replica, whose part of the trace belongs to that span."""
+        return encode(Open(replace(self._opening.turn, trace_context=trace_context)))
 
     def again(self) -> list[bytes]:
         """What another replica must hear to be where the first one was."""

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol, TypeGuard
 
 from deployments.first_ended import first_ended
+from deployments.relay_trace import RelayTrace, ReplicaRequest
 from deployments.served_turn import WHOLE_TURN
 from deployments.turn_ledger import SecondTelling, TurnLedger
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
@@ -58,6 +59,7 @@ class TurnRelay:
     """Passes messages on in both directions. Where a replica dies or is full, another one goes on in its place.
 
     Args:
+        trace: is told what became of each replica
         tries: how many replicas are asked at most
         welcome_sec: how long each may take to welcome the turn
         send: tells the caller's side an encoded message
@@ -68,12 +70,14 @@ class TurnRelay:
         ledger: TurnLedger,
         places: Places,
         *,
+        trace: RelayTrace,
         tries: int,
         welcome_sec: float,
         send: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
         self._places = places
+        self._trace = trace
         self._tries = tries
         self._welcome_sec = welcome_sec
         self._send = send
@@ -91,6 +95,7 @@ class TurnRelay:
         try:
             await self._find_a_replica()
         except BackendError as error:
+            self._trace.fail(error, _now())
             await self._send(encode(refusal(WHOLE_TURN, error)))
 
     async def _find_a_replica(self) -> None:
@@ -102,40 +107,46 @@ class TurnRelay:
         tried: set[str] = set()
         fault: BackendError | None = None
         for _ in range(self._tries):
+            request = self._trace.seek(_now())
             try:
                 async with self._places.reserve(self._ledger.session_id, avoid=frozenset(tried)) as place:
                     if place.replica in tried:
-                        break  # there is no other
+                        request.fail(BackendUnavailable("there is no other replica"), _now())
+                        break
                     tried.add(place.replica)
-                    return await self._take(place)
+                    return await self._take(place, request)
             except (AtCapacity, BackendUnavailable) as error:
                 if self._ledger.is_over:
                     return None
+                request.fail(error, _now())
                 logger.info("a turn looks for another replica: %s", error)
                 fault = fault if isinstance(fault, AtCapacity) else error  # it says when to come back
         raise fault or BackendUnavailable("there is no replica")
 
-    async def _take(self, place: Place) -> None:
+    async def _take(self, place: Place, request: ReplicaRequest) -> None:
         """The turn at one replica, to its end.
 
         Raises:
             AtCapacity, BackendUnavailable: another one should be asked.
             BackendError: no other one can help.
         """
+        request.found(place.replica, _now())
         second = self._ledger.second_telling()
         self._unsent = self._ledger.again()
         self._news.set()
-        async with aclosing(place.converse(self._ledger.opening)) as told:
-            await self._pass_on(await self._welcome(told), second)  # from now on the replica takes messages
+        async with aclosing(place.converse(self._ledger.opening(request.carrier))) as told:
+            welcome = await self._welcome(told)
+            request.welcomed(_now())
+            await self._pass_on(welcome, second)  # from now on the replica takes messages
             await first_ended(self._keep_telling(told, second), self._keep_sending(place))
 
     async def _welcome(self, told: AsyncGenerator[list[bytes]]) -> list[bytes]:
         try:
             async with asyncio.timeout(self._welcome_sec):
                 return await anext(told, [])
-        except TimeoutError:
+        except TimeoutError as error:
             message = f"expected a welcome within {self._welcome_sec:g} s, the replica said nothing"
-            raise BackendUnavailable(message) from None
+            raise BackendUnavailable(message) from error
 
     async def _keep_telling(self, told: AsyncGenerator[list[bytes]], second: SecondTelling) -> None:
         async for messages in told:
@@ -167,3 +178,7 @@ class TurnRelay:
             self._news.clear()
             messages, self._unsent = self._unsent, []
             await place.send(messages)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

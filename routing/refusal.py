@@ -16,15 +16,23 @@ def refusal(attempt: int, error: Exception) -> Refused:
     """What the caller's side is told of an error; ours are told in full, others are for the log."""
     match error:
         case AtCapacity():
-            return Refused(attempt, "at_capacity", str(error), error.retry_after_sec)
-        case BackendUnavailable():
-            return Refused(attempt, "unavailable", str(error))
-        case BackendError():
-            return Refused(attempt, "failed", str(error))
-        case InvalidRequest():
-            return Refused(attempt, error.code, str(error))
+            return Refused(attempt, code_of(error), str(error), error.retry_after_sec)
+        case BackendError() | InvalidRequest():
+            return Refused(attempt, code_of(error), str(error))
     logger.error("a turn broke", exc_info=error)
-    return Refused(attempt, "failed", "internal error")
+    return Refused(attempt, code_of(error), "internal error")
+
+
+def code_of(error: Exception) -> str:
+    """What an error is called for machines. It holds nothing of what somebody said."""
+    match error:
+        case AtCapacity():
+            return "at_capacity"
+        case BackendUnavailable():
+            return "unavailable"
+        case InvalidRequest():
+            return error.code
+    return "failed"
 
 
 def error_of(refused: Refused) -> BackendError:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deployments.attendance import Attendance, AttendedBackend
+from deployments.batch import Batch
 from routing.load import Load
 from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Exchange, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 
@@ -34,14 +35,24 @@ class Script:
 
 
 class ScriptedModel:
-    """Says how often it has answered this session, and how many words of its history it was given."""
+    """Says how often it has answered this session, and how many words of its history it was given.
+
+    Each answer is a batch of its own.
+    """
 
     def __init__(self, script: Script) -> None:
         self._attendance = Attendance(script.slots)
-        self.backend = AttendedBackend(MetronomeBackend(script), self._attendance)
+        self._metronome = MetronomeBackend(script)
+        self.backend = AttendedBackend(self._metronome, self._attendance)
 
     def check_health(self) -> None:
         """It cannot be stuck."""
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        return {1: self._metronome.begun}
+
+    def watch(self, on_batch: Callable[[Batch], None]) -> None:
+        self._metronome.on_batch = on_batch
 
     def load(self) -> Load:
         now = asyncio.get_running_loop().time()
@@ -64,6 +75,8 @@ class MetronomeBackend:
     name: str = "metronome"
     sessions: dict[str, int] = field(default_factory=dict)  # turns answered so far: what a replica remembers
     cancelled_at: float = 0.0  # the last reply that was not told to its end
+    begun: int = 0
+    on_batch: Callable[[Batch], None] = lambda _: None
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[Exchange]:
@@ -101,9 +114,13 @@ class MetronomeExchange:
         script, session_id = self.backend.script, self.turn.session_id
         known = self.backend.sessions.get(session_id, 0)
         samples = self.samples  # what is fed from now on belongs to another attempt
+        asked = time.monotonic()
         if samples:
             yield Heard(words_of(samples), is_final=True)
         await asyncio.sleep(script.first_sec)
+        begun = time.monotonic()
+        self.backend.begun += 1
+        self.backend.on_batch(Batch(began=asked, ended=begun, size=1, admitted=(self.turn.turn_id,)))
         said = [self.turn.script] if self.turn.script is not None else answer_to(self.turn, samples)
         due = time.monotonic()
         for clause in said:
@@ -113,7 +130,8 @@ class MetronomeExchange:
                 due += script.item_sec
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         self.backend.sessions[session_id] = known + 1
-        yield ReplyEnd({"script": 0.0}, known, script.items)
+        now = time.monotonic()
+        yield ReplyEnd({"queue": 1000 * (begun - asked), "rest": 1000 * (now - begun)}, known, script.items)
 
 
 CLAUSES = 5

@@ -29,6 +29,7 @@ from edge_client.cloud.settings import CloudSettings
 from routing.errors import AtCapacity
 from routing.outlook import Outlook
 from routing.policy import Traits
+from routing.telemetry.settings import TelemetrySettings
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta, Turn
 from routing.wire import Ask, Commit, Message, Open, Ping, Pong, Refused, Speech, Welcome, decode, encode
 from tests.cloud import Cloud, local_cloud
@@ -200,7 +201,7 @@ def ingress() -> Callable[[IngressSettings], Starlette]:
     from deployments.ingress import Ingress  # it brings Ray
 
     nobody: Any = None
-    return lambda settings: Ingress(nobody, settings).__serve_build_asgi_app__()
+    return lambda settings: Ingress(nobody, settings, TelemetrySettings()).__serve_build_asgi_app__()
 
 
 @asynccontextmanager

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from deployments.relay_trace import RelayTrace
 from deployments.turn_ledger import TurnLedger
 from deployments.turn_relay import Place, TurnRelay
 from routing.errors import BackendUnavailable
+from routing.telemetry.spans import Spans
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, Samples, TextDelta, Turn
 from routing.wire import Ask, Commit, Message, Open, Refused, RollBack, Speech, Told, Welcome, decode, encode
 from tests.virtual_time import on_virtual_time
@@ -122,8 +124,10 @@ def caller_of(*places: ScriptedPlace, tries: int = 3, while_told: Callable[[Mess
         heard.append(decode(data))
         while_told(heard[-1])
 
-    ledger = TurnLedger(Open(Turn(session_id="s", turn_id="t", index=0)))
-    return Caller(TurnRelay(ledger, ScriptedPlaces(places), tries=tries, welcome_sec=2.0, send=send), heard)
+    turn = Turn(session_id="s", turn_id="t", index=0)
+    ledger, trace = TurnLedger(Open(turn)), RelayTrace(Spans.silent(), turn, parent={}, now=0.0)
+    relay = TurnRelay(ledger, ScriptedPlaces(places), trace=trace, tries=tries, welcome_sec=2.0, send=send)
+    return Caller(relay, heard)
 
 
 def assert_told_once(caller: Caller) -> None:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cascade:
-    """Models that are warm. See `deployments.model.Model`."""
+    """Models that are warm. See `deployments.model`: a `Model`, and `Batching`."""
 
     def __init__(
         self, backend: Backend, *, embedder: BatchedEmbedder, workload: Workload, settings: CascadeSettings
@@ -54,6 +54,10 @@ class Cascade:
             queue_wait_sec=until_free + self._workload.queue_wait_sec(),
             first_audio_p95_sec=self._attendance.first_audio_p95_sec(now),
         )
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        """Turns whose texts were embedded together."""
+        return self._embedder.batch_sizes()
 
     def embedding(self) -> BatchStatistics:
         """How well turns are gathered to be embedded together."""

@@ -7,7 +7,7 @@ without batches: 2.7 ms.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,9 @@ class BatchedEmbedder:
 
     def statistics(self) -> BatchStatistics:
         return self._batcher.statistics()
+
+    def batch_sizes(self) -> Mapping[int, int]:
+        return self._batcher.sizes()
 
 
 @asynccontextmanager

@@ -7,12 +7,14 @@ import itertools
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from deployments.batch import Batch
 from deployments.engine.alternation import Alternation, ControlTokens, Interleaved, Sequential
 from deployments.engine.answer import Answer, Marks, Question
 from deployments.engine.engine_thread import EngineThread
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 PROMPT_MARKS = 16  # positions of a question that are neither speech nor words; only admission guesses with it
 TEXT_CHARACTERS = 32_768  # of one message: more than any slot holds, and little enough to be encoded in a moment
 STUCK_AFTER_SEC = 30.0  # a step that takes longer will not end
+TELL_OF_SLOW_SEC = 1.0  # of one slow step after another only some are told: a machine may be too slow for all
 
 type News = dict[ReplyStream, list[ReplyEvent | AntiphonError]]
 
@@ -92,6 +95,9 @@ class Engine:
         self._step_began: float | None = None
         self._step_sec = 0.0
         self._frames = self._tokens = self._faults = 0
+        self._step_sizes: Counter[int] = Counter()
+        self._on_batch: Callable[[Batch], None] | None = None
+        self._told_of_slow = -math.inf
         self._run_of_steps: Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -143,6 +149,15 @@ class Engine:
             raise BackendUnavailable("the engine is closed")
         if self._step_running_sec() > STUCK_AFTER_SEC:
             raise BackendUnavailable(f"a step of the engine has been running for {self._step_running_sec():.0f} s")
+
+    def watch(self, on_batch: Callable[[Batch], None]) -> None:
+        """Have ``on_batch`` called on the event loop after each step that admitted turns, or that was too slow for
+        those who are listened to: of the slow ones at most one a second."""
+        self._on_batch = on_batch
+
+    def step_sizes(self) -> Mapping[int, int]:
+        """How many steps there were with so many turns in them, since the start."""
+        return dict(self._step_sizes)
 
     def statistics(self) -> EngineStatistics:
         with self._changed:
@@ -255,7 +270,26 @@ class Engine:
             self._step_began = None
         with self._changed:
             self._scheduler.observe(plan, self._step_sec)
+        self._step_sizes[len(plan.decode) + len(plan.prefill)] += 1
+        self._report(plan, began)
         return outcome
+
+    def _report(self, plan: StepPlan, began: float) -> None:
+        if self._on_batch is None:
+            return
+        admitted = tuple(chunk.sequence.key for chunk in plan.prefill if chunk.start == 0)
+        is_slow = self._step_sec > self._pace.step_budget_sec and began > self._told_of_slow + TELL_OF_SLOW_SEC
+        if is_slow:
+            self._told_of_slow = began
+        if admitted or is_slow:
+            batch = Batch(
+                began=began,
+                ended=began + self._step_sec,
+                size=len(plan.decode) + len(plan.prefill),
+                admitted=tuple(self._answers[key].question.turn.turn_id for key in admitted),
+                prefill_tokens=sum(chunk.length for chunk in plan.prefill),
+            )
+            self._on_loop(self._on_batch, batch)
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -408,9 +442,13 @@ class Engine:
 
     def _tell(self, news: News) -> None:
         """One hop to the event loop, with everybody's news."""
-        if news and self._loop is not None:
+        if news:
+            self._on_loop(deliver, news)
+
+    def _on_loop[Told](self, tell: Callable[[Told], None], told: Told) -> None:
+        if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed, and nobody reads any more
-                self._loop.call_soon_threadsafe(deliver, news)
+                self._loop.call_soon_threadsafe(tell, told)
 
 
 def check_texts(turn: Turn) -> None:

@@ -22,6 +22,11 @@ class Pace:
     text_run: int
     audio_run: int
 
+    @property
+    def step_budget_sec(self) -> float:
+        """How long a step may take so that sound is made as fast as it is played."""
+        return self.frame_sec * self.audio_run / (self.text_run + self.audio_run)
+
     def steps_in(self, seconds: float) -> int:
         """Tokens and frames of a reply with so much sound."""
         cycles = seconds / (self.frame_sec * self.audio_run)
