@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,11 @@ import pytest
 
 from edge_client.caller.client import Caller
 from edge_client.caller.measure import BREATH_SEC
+from edge_client.caller.spoken import Reply
 from routing.errors import AtCapacity, BackendUnavailable, InvalidRequest
+from routing.telemetry import names
+from routing.telemetry.program import Telemetry, open_telemetry
+from routing.telemetry.settings import TelemetrySettings
 from routing.turns import Heard, ReplyEnd, ReplyEvent, Samples, Turn
 from tests.edge import running_edge
 from tests.scripted import ScriptedBackend, say, tone
@@ -31,11 +35,34 @@ async def nothing(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
     yield ReplyEnd()
 
 
-async def test_a_turn_is_heard_answered_and_measured(nothing_left_behind: None) -> None:
-    async with (
-        running_edge(ScriptedBackend(say("noon", seconds=0.6, heard="what time is it"))) as edge,
-        Caller.connect(edge.url) as call,
-    ):
+@pytest.fixture
+async def telemetry() -> AsyncIterator[Telemetry]:
+    async with open_telemetry(TelemetrySettings(), service=names.EDGE) as telemetry:
+        yield telemetry
+
+
+def span(reply: Reply, name: str) -> dict[str, Any]:
+    """The one of this name in the turn's trace."""
+    assert reply.traced is not None
+    (found,) = [each for each in reply.traced["spans"] if each["name"] == name]
+    return dict(found)
+
+
+# What follows each other from the last sample of speech to the first one heard.
+WAITS = (
+    names.NETWORK_UPLINK,
+    names.ENDPOINT_WAIT,
+    names.FLOOR_WAIT,
+    names.ANSWER_WAIT,
+    names.FIRST_PACKET,
+    names.NETWORK_DOWNLINK,
+    names.FIRST_PLAYOUT,
+)
+
+
+async def test_a_turn_is_heard_answered_measured_and_explained(telemetry: Telemetry, nothing_left_behind: None) -> None:
+    backend = ScriptedBackend(say("noon", seconds=0.6, heard="what time is it"))
+    async with running_edge(backend, traced=telemetry) as edge, Caller.connect(edge.url) as call:
         turn = await call.say(question())
         reply = await call.reply()
     assert turn.speech is not None
@@ -49,6 +76,14 @@ async def test_a_turn_is_heard_answered_and_measured(nothing_left_behind: None) 
     assert reply.sound is not None
     assert reply.sound.duration_sec == pytest.approx(0.6 + 2 * BREATH_SEC, abs=0.15)
     assert call.connect_sec is not None
+    root, v2v_ms = span(reply, names.TURN), reply.latency.v2v_sec * 1000
+    assert reply.traced is not None
+    assert (root["attributes"][names.V2V_MS], root["attributes"][names.V2V_MEASURED]) == (round(v2v_ms), "caller")
+    assert root["attributes"][names.TURN_ID] == reply.numbers.turn_id == reply.traced["turn_id"]
+    assert reply.numbers.trace_id == reply.traced["trace_id"]
+    assert sum(span(reply, name)["duration_ms"] for name in WAITS) == pytest.approx(v2v_ms, abs=0.1)
+    services = {each["service"] for each in reply.traced["spans"]}
+    assert services == {names.EDGE, names.CALLER}
 
 
 async def test_several_turns_in_one_call_do_not_mix() -> None:
@@ -62,9 +97,9 @@ async def test_several_turns_in_one_call_do_not_mix() -> None:
     assert [reply.latency.missed for reply in replies] == [False, False]
 
 
-async def test_a_barge_in_is_measured() -> None:
+async def test_a_barge_in_is_measured_and_both_turns_are_explained(telemetry: Telemetry) -> None:
     backend = ScriptedBackend(say("a long story", seconds=8, heard="tell"), say("ok", seconds=0.3, heard="stop"))
-    async with running_edge(backend) as edge, Caller.connect(edge.url) as call:
+    async with running_edge(backend, traced=telemetry) as edge, Caller.connect(edge.url) as call:
         story = await call.say(question())
         assert await call.audible()
         await asyncio.sleep(0.3)
@@ -78,6 +113,24 @@ async def test_a_barge_in_is_measured() -> None:
     cut = story.reply()
     assert cut.transcript == "tell"
     assert 0.2 < cut.latency.reply_sec < 3
+    outcomes = [span(each, names.TURN)["attributes"][names.OUTCOME] for each in (cut, reply)]
+    assert outcomes == ["interrupted", "ok"]
+    assert span(cut, names.INTERRUPT)["begin_ms"] > span(cut, names.FIRST_PLAYOUT)["begin_ms"]
+
+
+async def test_a_server_that_knows_nothing_of_reports_is_asked_once_and_says_nothing_wrong(
+    monkeypatch: pytest.MonkeyPatch, telemetry: Telemetry
+) -> None:
+    monkeypatch.setattr("edge_client.caller.reporter.PING", "a type that this server has never heard of")
+    told: list[dict[str, Any]] = []
+    async with (
+        running_edge(ScriptedBackend(say("noon", seconds=0.3)), traced=telemetry) as edge,
+        Caller.connect(edge.url, on_event=told.append) as call,
+    ):
+        await call.say(question())
+        reply = await call.reply()
+    assert (reply.answer, reply.errors, reply.traced) == ("noon", (), None)
+    assert [event for event in told if event["type"] == "error" or event["type"].startswith("antiphon")] == []
 
 
 async def test_a_turn_without_an_answer_is_missed() -> None:
