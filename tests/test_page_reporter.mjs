@@ -11,6 +11,7 @@ const TURN = {
   isDone: true,
   sound: "over",
   speechEndMs: 2_000,
+  arrivedMs: 2_350,
   heardMs: 2_400.1234,
   reception: { jitterBufferMs: 40.5, outputMs: 30, concealedMs: 0, packetsLost: -1, roundTripMs: 12, codec: "opus" },
 };
@@ -44,6 +45,7 @@ test("a turn is reported once, on the edge's clock", () => {
       event_id: "aside_report_3",
       turn_id: "turn_1",
       speech_end_ms: 2_500,
+      arrived_ms: 2_850,
       heard_ms: 2_900.123,
       jitter_buffer_ms: 40.5,
       output_ms: 30,
@@ -60,7 +62,7 @@ test("a typed turn, and a reply without sound, are told as far as they are known
   reporter.follow(created, []);
   answerPing();
   sent.length = 0;
-  const typed = { ...TURN, speechEndMs: null, reception: null };
+  const typed = { ...TURN, speechEndMs: null, arrivedMs: null, reception: null };
   const silent = { ...typed, responseId: "resp_2", turnId: "turn_2", sound: "none", heardMs: null };
   reporter.follow({ type: "response.done" }, [typed, silent]);
   const clock = { offset_ms: 500, uncertainty_ms: 1 };
@@ -94,4 +96,12 @@ test("a refused report is the end of that report alone, and other errors are oth
   assert.equal(sent.length, 2);
   assert.equal(reporter.take({ type: "error", error: { message: "No.", event_id: null } }), false);
   assert.equal(reporter.take({ type: "response.done" }), false);
+});
+
+test("news of a packet that came after its sound is no arrival", () => {
+  const { reporter, sent, answerPing } = begin();
+  reporter.follow(created, []);
+  answerPing();
+  reporter.follow({ type: "response.done" }, [{ ...TURN, arrivedMs: 2_380 }]);
+  assert.equal(sent.at(-1).arrived_ms, undefined);
 });

@@ -31,6 +31,7 @@ test("a spoken turn holds the edge's report and the page's own measurement", () 
     index: 0,
     v2vMs: 290,
     speechEndMs: 1000,
+    arrivedMs: null,
     heardMs: 1290,
     timingsMs: TIMINGS,
     placement: { backends: ["device"], reason: "the only one", predictedMs: {} },

@@ -5,6 +5,8 @@
  * @typedef {object} Report
  * @property {string} turn_id
  * @property {number} [speech_end_ms]  when the last loud sample of the microphone passed through the page
+ * @property {number} [arrived_ms]  when the reply's first packet came, as far as a page can tell: the news of it, which
+ * takes the same way at the same time
  * @property {number} [heard_ms]  when the reply's first loud sample did, after the jitter buffer and before the output
  * @property {number} [jitter_buffer_ms]  how long the browser kept back the sound of the reply's beginning
  * @property {number} [output_ms]  the way to the loudspeaker, as the browser estimates it
@@ -29,12 +31,14 @@ export const isComplete = ({ turnId, isDone, sound }) => turnId !== null && isDo
  * @param {Reading | null} clock  null where the edge's clock is not known: then no moment can be told
  * @returns {Report}
  */
-export function reportOf({ turnId, speechEndMs, heardMs, reception }, clock) {
+export function reportOf(turn, clock) {
+  const { turnId, speechEndMs, heardMs, reception } = turn;
   const onEdgeClock = (/** @type {number | null} */ ms) => (ms === null || !clock ? null : ms + clock.offsetMs);
   return {
     turn_id: turnId ?? "",
     ...onlyKnown({
       speech_end_ms: onEdgeClock(speechEndMs),
+      arrived_ms: onEdgeClock(arrivalMs(turn)),
       heard_ms: onEdgeClock(heardMs),
       jitter_buffer_ms: reception?.jitterBufferMs,
       output_ms: reception?.outputMs,
@@ -44,6 +48,16 @@ export function reportOf({ turnId, speechEndMs, heardMs, reception }, clock) {
     }),
     ...(clock && { clock: { offset_ms: rounded(clock.offsetMs), uncertainty_ms: rounded(clock.uncertaintyMs) } }),
   };
+}
+
+/**
+ * News that was lost on its way and sent again comes later than the packet did: the sound was in the browser by then.
+ *
+ * @type {(turn: Turn) => number | null}
+ */
+function arrivalMs({ arrivedMs, heardMs, reception }) {
+  if (arrivedMs === null || heardMs === null) return null;
+  return arrivedMs + (reception?.jitterBufferMs ?? 0) <= heardMs ? arrivedMs : null;
 }
 
 /**

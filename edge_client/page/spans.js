@@ -27,6 +27,7 @@ export const WORDINGS = {
   "infer.request": { words: "Asked elsewhere", meaning: "One that was asked over the network; the rest is in its own trace file" },
   "infer.attempt": { words: "Attempt", meaning: "One attempt at an answer elsewhere, as it is seen from the edge" },
   "cloud.connect": { words: "Connect", meaning: "Opening the connection to the cloud" },
+  "upstream.connect": { words: "Connect", meaning: "Opening the connection to another server" },
   "ingress.turn": { words: "Cloud's door", meaning: "The turn at the door of the cloud" },
   "replica.request": { words: "Replica", meaning: "One replica that was tried" },
   "replica.reserve": { words: "Find a place", meaning: "Until there was a place at a replica" },
@@ -59,7 +60,7 @@ export const WORDINGS = {
   },
   "playout.first_audio": {
     words: "Playout begins",
-    meaning: "From the packet's arrival until its sound was heard; voice to voice ends here",
+    meaning: "From the packet's arrival until the first loud sound: the browser's way to it; voice to voice ends here",
     kind: "rest",
   },
   "playout": { words: "Playout", meaning: "From the first packet of the reply to the last, or to the cut" },

@@ -10,7 +10,7 @@ import { Reception } from "./reception.js";
 import { Sound } from "./sound.js";
 import { between, counters } from "./statistics.js";
 import { Stopwatch } from "./stopwatch.js";
-import { heardEvent, receptionEvent, v2vEvent } from "./turns.js";
+import { arrivedEvent, heardEvent, receptionEvent, v2vEvent } from "./turns.js";
 
 /**
  * @typedef {import("./line.js").LineState} LineState
@@ -245,7 +245,9 @@ export class Telephone {
 
   /** @param {any} event */
   #receive(event) {
+    const now = pageNow();
     this.conversation.receive(event);
+    if (event.type === "output_audio_buffer.started") this.conversation.receive(arrivedEvent(event.response_id, now));
     this.reception.follow(event);
   }
 

@@ -10,7 +10,8 @@
  * @property {number | null} index  the edge's number of the turn
  * @property {number | null} v2vMs
  * @property {number | null} speechEndMs  when the user's last sound passed through the page, on the page's clock
- * @property {number | null} heardMs  when the reply's first one did
+ * @property {number | null} arrivedMs  when the news came that the reply's first packet was on its way
+ * @property {number | null} heardMs  when the reply's first loud sound passed through the page
  * @property {Readonly<Record<string, number>>} timingsMs
  * @property {import("./placement.js").Placement | null} placement
  * @property {string | null} endReason
@@ -64,6 +65,8 @@ export function reduceTurns(ledger, event) {
       return addTrace(ledger, event);
     case "page.v2v":
       return claimV2v(ledger, event.measured);
+    case "page.arrived":
+      return changeTurn(ledger, event.responseId, { arrivedMs: event.ms });
     case "page.heard":
       return claimSound(ledger, event.ms);
     case "page.reception":
@@ -75,6 +78,9 @@ export function reduceTurns(ledger, event) {
 
 /** @type {(measured: VoiceToVoice) => any} */
 export const v2vEvent = (measured) => ({ type: "page.v2v", measured });
+
+/** The first packet of the reply was sent. @type {(responseId: string, ms: number) => any} */
+export const arrivedEvent = (responseId, ms) => ({ type: "page.arrived", responseId, ms });
 
 /** The reply's side begins to sound. @type {(ms: number | null) => any} */
 export const heardEvent = (ms) => ({ type: "page.heard", ms });
@@ -93,6 +99,7 @@ function openTurn(ledger, responseId) {
     index: null,
     v2vMs: null,
     speechEndMs: null,
+    arrivedMs: null,
     heardMs: null,
     timingsMs: {},
     placement: null,
