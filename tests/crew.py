@@ -24,6 +24,8 @@ from edge_client.workers.board import Board
 from edge_client.workers.crew import Crew, share
 from edge_client.workers.siblings import Siblings, private_socket
 from routing.router import Router
+from routing.telemetry import names
+from routing.telemetry.program import open_telemetry
 from tests.edge import RunningEdge
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
 
@@ -61,11 +63,15 @@ async def running_crew(place: Workplace, *, workers: int, **settings: Any) -> As
 async def running_worker(place: Workplace, whole: EdgeSettings, *, number: int) -> AsyncIterator[RunningEdge]:
     places = share(whole.maximum_sessions, workers=whole.workers, number=number)
     settings = whole.model_copy(update={"maximum_sessions": places})
-    async with Siblings(place.folder, own=number, workers=whole.workers) as siblings:
+    async with (
+        open_telemetry(settings.telemetry, service=names.EDGE) as telemetry,
+        Siblings(place.folder, own=number, workers=whole.workers) as siblings,
+    ):
         crew = Crew(number=number, places=places, signing_key=SIGNING_KEY, board=place.board, siblings=siblings)
         with closing(ModelThread("loudness")) as thread:
             hearing = Hearing(LoudnessDetector, thread, ScriptedJudge())
-            edge = Edge(settings=settings, hearing=hearing, backend=Router.over(ScriptedBackend()), crew=crew)
+            backend = Router.over(ScriptedBackend())
+            edge = Edge(settings=settings, hearing=hearing, backend=backend, telemetry=telemetry, crew=crew)
             async with _served(edge, place.folder) as url:
                 crew.beat()
                 yield RunningEdge(url, edge)

@@ -190,9 +190,9 @@ def test_an_edge_shows_how_it_is_doing() -> None:
     assert shown(counted, "voice_sessions_active") == {"": 3}
     assert shown(counted, "voice_session_capacity") == {"": 16}
     assert shown(counted, "voice_event_loop_lag_seconds") == {
-        '{quantile="0.5"}': 0.001,
-        '{quantile="0.99"}': 0.002,
-        '{quantile="1"}': 0.05,
+        '{percentile="50"}': 0.001,
+        '{percentile="99"}': 0.002,
+        '{percentile="100"}': 0.05,
     }
     assert shown(counted, "voice_audio") == {
         "_played_seconds_total": 10,

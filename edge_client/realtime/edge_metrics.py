@@ -167,8 +167,8 @@ class EdgeMetrics:
 
     def _lags(self) -> Iterator[Reading]:
         for each in self._shown():
-            lags = {"0.5": each.lag.p50_sec, "0.99": each.lag.p99_sec, "1": each.lag.worst_sec}
-            yield from (Reading(lag_sec, {"quantile": quantile}) for quantile, lag_sec in lags.items())
+            lags = {"50": each.lag.p50_sec, "99": each.lag.p99_sec, "100": each.lag.worst_sec}
+            yield from (Reading(lag_sec, {"percentile": percentile}) for percentile, lag_sec in lags.items())
 
     def _concealed(self) -> Iterator[Reading]:
         for each in self._shown():

@@ -103,10 +103,10 @@ CONCEALED = Metric(
     labels=("direction",),  # in: of the user, out: of the reply, as the caller tells
 )
 PLAYED = Metric(
-    name="voice.audio.played", kind="counter", unit="s", description="Sound that callers were sent and heard"
+    name="voice.audio.played", kind="counter", unit="s", description="Sound that callers were sent, silence included"
 )
 SKIPPED = Metric(
-    name="voice.audio.skipped", kind="counter", unit="s", description="Sound that left too late to be of use"
+    name="voice.audio.skipped", kind="counter", unit="s", description="Sound that was left out, too late to be of use"
 )
 CONNECT_DURATION = Metric(
     name="voice.connect.duration",
@@ -224,7 +224,7 @@ LOOP_LAG = Metric(
     kind="gauge",
     unit="s",
     description="How late the event loop was, over the last minute",
-    labels=("quantile",),
+    labels=("percentile",),  # 50, 99 and 100: the worst
 )
 CPU_TIME = Metric(
     name="process.cpu.time",
