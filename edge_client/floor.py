@@ -169,8 +169,10 @@ class Floor:
     async def _speak(self, live: LiveTurn, events: AsyncGenerator[ReplyEvent]) -> None:
         reply = live.reply
         assert reply, "only released turns are spoken"
+        was_taken = self._lock.locked()
         async with self._lock:
-            live.story.has_floor = asyncio.get_running_loop().time()
+            if was_taken:
+                live.story.has_floor = asyncio.get_running_loop().time()
             try:
                 async for event in events:
                     await reply.tell(event)

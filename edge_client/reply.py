@@ -38,6 +38,7 @@ from routing.turns import (
     ToolCall,
     Turn,
 )
+from routing.voiced import is_first
 
 
 class Reply:
@@ -87,7 +88,7 @@ class Reply:
         """Pass on one event; waits while the mouth has no room."""
         if self.done:
             return
-        if not isinstance(event, Heard | Placement):
+        if is_first(event, self.turn):
             self._story.first_told(asyncio.get_running_loop().time())
         match event:
             case Placement():

@@ -252,7 +252,7 @@ class _Line:
         self.is_first = is_first
         self._trace = trace
         self._call: Call | None = call
-        self._on_connected = call.edge.note_connection
+        self._on_connected = call.edge.metrics.note_connection
         self._open = False
 
     def connected(self) -> None:

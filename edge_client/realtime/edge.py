@@ -18,7 +18,7 @@ from edge_client.realtime.statistics import MediaTotals
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
 from edge_client.turn_story import Reception
-from edge_client.turn_trace import SessionTracing, TurnFigures
+from edge_client.turn_trace import SessionTracing
 from edge_client.workers.crew import Crew
 from routing.errors import AtCapacity
 from routing.telemetry import names
@@ -59,14 +59,6 @@ class Edge:
     def _now_ms(self) -> float:
         """Milliseconds since 1970, by the clock of the traces. The event loop's own is read too seldom for that."""
         return self.telemetry.spans(names.EDGE).clock.epoch_ns(time.monotonic()) / 1e6
-
-    def note_turn(self, figures: TurnFigures) -> None:
-        """A turn is over."""
-        self.metrics.note_turn(figures)
-
-    def note_connection(self, seconds: float, is_connected: bool, carrier: Carrier) -> None:
-        """A connection came about, or did not."""
-        self.metrics.note_connection(seconds, is_connected, carrier)
 
     def new_id(self, prefix: str) -> str:
         """An id by which others may ask for something of this edge: unguessable, unique, and naming its worker."""
@@ -137,7 +129,7 @@ class Edge:
             judge=self._hearing.judge,
             mouth=mouth,
             emit=dialogue.emit,
-            tracing=SessionTracing(session_id, self.telemetry, on_turn=self.note_turn, connection=connection),
+            tracing=SessionTracing(session_id, self.telemetry, on_turn=self.metrics.note_turn, connection=connection),
             reception=reception,
             chunk_ms=self.settings.chunk_ms,
         )

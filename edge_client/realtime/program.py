@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
 from edge_client.event_loop import lasting_memory
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
 from edge_client.realtime.server import create_app
-from edge_client.realtime.switchboard import open_switchboard
+from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
@@ -34,17 +35,26 @@ async def open_edge(
         ModelError: the models are not there.
         SettingsError: the placements or the traces cannot be written where they should.
     """
-    async with (
-        open_telemetry(settings.telemetry, service=names.EDGE) as telemetry,
-        open_engine(settings, progress=progress) as engine,
-        open_switchboard(settings, engine.backend) as board,
-    ):
+    async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(settings.telemetry, service=names.EDGE))
+        engine = await stack.enter_async_context(open_engine(settings, progress=progress))
+        metrics = EdgeMetrics(telemetry.instruments, targets=who_may_answer(settings, engine.backend))
+        board = await stack.enter_async_context(
+            open_switchboard(
+                settings,
+                engine.backend,
+                telemetry,
+                on_attempt=metrics.note_attempt,
+                on_placed=metrics.note_placed,
+            )
+        )
         with lasting_memory():
             yield Edge(
                 settings=settings,
                 hearing=engine.hearing,
                 backend=board.router,
                 telemetry=telemetry,
+                metrics=metrics,
                 crew=crew,
                 routing=board.statistics,
             )

@@ -29,6 +29,8 @@ from routing.telemetry.spans import Spans
 from routing.telemetry.traced_backend import OpenTurns, TracedBackend
 from routing.turns import Backend
 
+CLOUD, UPSTREAM = "cloud", "upstream"
+
 
 class Switchboard(NamedTuple):
     """``statistics`` tells how those do who may answer."""
@@ -69,7 +71,7 @@ class _Tracing:
             spans=self._spans,
             is_remote=is_remote,
             tells_phases=tells_phases,
-            on_attempt=self._on_attempt,
+            on_attempt=None if is_remote else self._on_attempt,
             open_turns=self._open_turns,
         )
 
@@ -87,7 +89,7 @@ def _cloud(settings: CloudSettings, traits: Traits, tracing: _Tracing) -> _Party
     from edge_client.cloud.backend import CloudBackend
     from edge_client.cloud.heartbeat import Heartbeat
 
-    backend = CloudBackend(settings, name="cloud")
+    backend = CloudBackend(settings, name=CLOUD)
     outlook = Outlook(backend.name, traits)
     contender = Contender(tracing.away(backend, tells_phases=False), outlook)
     return _Party(contender, Heartbeat(settings, outlook).run)
@@ -96,8 +98,14 @@ def _cloud(settings: CloudSettings, traits: Traits, tracing: _Tracing) -> _Party
 def _upstream(settings: UpstreamSettings, traits: Traits, tracing: _Tracing) -> _Party:
     from edge_client.upstream.backend import UpstreamBackend
 
-    backend = UpstreamBackend(settings, name="upstream")
+    backend = UpstreamBackend(settings, name=UPSTREAM)
     return _Party(Contender(tracing.away(backend, tells_phases=True), Outlook(backend.name, traits)))
+
+
+def who_may_answer(settings: EdgeSettings, device: Backend) -> list[str]:
+    """The names of the backends."""
+    remote = {CLOUD: settings.cloud.url, UPSTREAM: settings.upstream.url}
+    return [device.name, *(name for name, url in remote.items() if url)]
 
 
 @asynccontextmanager
@@ -113,7 +121,7 @@ async def open_switchboard(
 
     Args:
         telemetry: to write spans with; none are written without
-        on_attempt: gets the figures of each attempt at an answer, when it is over
+        on_attempt: gets the figures of each attempt of this machine at an answer, when it is over
         on_placed: gets what became of each turn
 
     Raises:
