@@ -68,13 +68,21 @@ def test_an_old_answer_gives_way_to_a_slower_one() -> None:
 
 def test_no_more_than_the_latest_answers_are_kept() -> None:
     caller = clock()
-    caller.feed(100.0, 100.001, edge_ms(100.0005, ahead=77.0))
+    caller.feed(100.0, 100.001, edge_ms(100.0005, ahead=AHEAD + 0.001))
     for number in range(MOST_READINGS):
         sent = 100.01 + number / 100
         caller.feed(sent, sent + 0.005, edge_ms(sent + 0.0025))
     estimate = caller.estimate(100.2)
     assert estimate is not None
     assert estimate.offset_sec == pytest.approx(AHEAD, abs=1e-6)
+
+
+def test_an_answer_that_contradicts_those_before_is_believed() -> None:
+    caller = clock()
+    caller.feed(100.0, 100.001, edge_ms(100.0005))
+    caller.feed(101.0, 101.004, edge_ms(101.002, ahead=AHEAD + 30))  # the edge's machine slept, or this one
+    estimate = caller.estimate(101.004)
+    assert estimate == pytest.approx(ClockEstimate(AHEAD + 30, 0.002, 0.004), abs=1e-6)
 
 
 @pytest.mark.parametrize("server_ms", [float("nan"), float("inf"), -1e300, 10**400])

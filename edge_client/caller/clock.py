@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import NamedTuple, Self
 
 MOST_READINGS = 16
+ROUNDING_SEC = 2e-6  # of clocks that tell microseconds
 MOST_MS = 1e15  # since 1970: beyond it no clock is right
 DRIFT = 1e-4  # two clocks may part by so many seconds in a second: more than quartz does, less than NTP may do at worst
 
@@ -31,17 +31,23 @@ class _Reading(NamedTuple):
         """The answer was given at some time between question and answer, and both clocks went on since."""
         return self.round_trip_sec / 2 + DRIFT * max(0.0, now - self.at)
 
+    def agrees(self, later: _Reading) -> bool:
+        """Whether both can be right. Where not, a clock has stood still meanwhile, as in a machine that slept."""
+        bound_sec = self.uncertainty_sec(later.at) + later.uncertainty_sec(later.at)
+        return abs(later.offset_sec - self.offset_sec) <= bound_sec + ROUNDING_SEC
+
 
 class CallerClock:
     """Moments are seconds of a monotonic clock; ``now`` was ``epoch_sec`` seconds since 1970 when it was made.
 
     The offset is told by the quickest of the latest answers (Cristian's algorithm: F. Cristian, "Probabilistic clock
-    synchronization", 1989). Older ones count less and less, since clocks drift.
+    synchronization", 1989). Older ones count less and less, since clocks drift,
+    and one that is contradicted does not count any more.
     """
 
     def __init__(self, *, now: float, epoch_sec: float) -> None:
         self._epoch_sec = epoch_sec - now
-        self._readings: deque[_Reading] = deque(maxlen=MOST_READINGS)
+        self._readings: list[_Reading] = []
 
     @classmethod
     def of_machine(cls) -> Self:
@@ -56,7 +62,9 @@ class CallerClock:
         if received < sent or not abs(server_ms) < MOST_MS:
             return
         offset_sec = server_ms / 1000 - self._epoch(sent + (received - sent) / 2)
-        self._readings.append(_Reading(offset_sec, received - sent, received))
+        newest = _Reading(offset_sec, received - sent, received)
+        kept = [reading for reading in self._readings if reading.agrees(newest)]
+        self._readings = [*kept[1 - MOST_READINGS :], newest]
 
     def estimate(self, now: float) -> ClockEstimate | None:
         """The best there is; None before the first answer."""
