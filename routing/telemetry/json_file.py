@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +65,7 @@ class JsonFile:
         """The file as it is called now: while one waited for it, another may have moved it away."""
         while True:
             with self._opened() as descriptor:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # released as it is closed
+                _lock(descriptor)
                 if self._is(descriptor):
                     yield descriptor
                     return
@@ -78,7 +78,7 @@ class JsonFile:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             yield descriptor
         finally:
@@ -91,3 +91,15 @@ def _write_whole(descriptor: int, line: bytes, *, at: int) -> None:
     if written < len(line):
         os.ftruncate(descriptor, at)
         raise OSError(f"only {written} of {len(line)} bytes found a place")
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> None:
+        """There a file that others have open cannot be moved anyway."""
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        """Wait for whoever writes to it; let go of it by closing it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
