@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from routing.latency import LEVELS, Distribution
 from routing.policy import Choice, DeviceState, Prospect, Question, Traits
 from routing.record import Outcome, PlacementRecord, Switch, Waste
 from routing.telemetry.attempt_record import AttemptFigures
+from routing.telemetry.exposition import OPEN_METRICS
 from tests.counted import SAMPLED, Counted
 
 CALM = LoopLagStatistics(p50_sec=0.001, p99_sec=0.002, worst_sec=0.05)
@@ -71,6 +73,7 @@ def placed(choice: Choice, outcome: Outcome) -> PlacementRecord:
         choice=choice,
         committed_after_sec=0.2,
         outcome=outcome,
+        traceparent=SAMPLED["traceparent"],
     )
 
 
@@ -78,6 +81,12 @@ def shown(counted: Counted, name: str) -> Mapping[str, float]:
     """The samples of one metric that are not nothing, by their labels."""
     samples = counted.samples().items()
     return {line.removeprefix(name): value for line, value in samples if line.startswith(name) and value}
+
+
+def traced(counted: Counted) -> set[str]:
+    """The samples that name the trace that they were seen in."""
+    lines = counted.exposition.scrape(accept=OPEN_METRICS).text.splitlines()
+    return {re.split("[{ ]", line)[0] for line in lines if f'trace_id="{"ab" * 16}"' in line}
 
 
 def test_before_anything_has_happened_nothing_is_told_as_nothing() -> None:
@@ -106,7 +115,14 @@ def test_a_turn_is_counted_with_all_its_waits_and_its_trace() -> None:
     assert shown(counted, "voice_endpoint_delay_seconds_sum") == {'{reason="semantic"}': pytest.approx(0.3)}
     assert shown(counted, "voice_interrupt_stop_latency_seconds_sum") == {"": pytest.approx(0.1)}
     assert shown(counted, "voice_audio_underruns_total") == {"": 1}
-    assert f'trace_id="{"ab" * 16}"' in counted.exposition.scrape(accept="application/openmetrics-text").text
+    assert traced(counted) == {
+        "voice_turns_total",
+        "voice_turn_first_audio_latency_seconds_bucket",
+        "voice_turn_ttfa_seconds_bucket",
+        "voice_endpoint_delay_seconds_bucket",
+        "voice_interrupt_stop_latency_seconds_bucket",
+        "voice_audio_underruns_total",
+    }
 
 
 def test_what_did_not_happen_in_a_turn_is_not_counted() -> None:
@@ -150,6 +166,7 @@ def test_a_placement_tells_who_answered_why_and_at_what_cost() -> None:
     assert shown(counted, "voice_route_regret_seconds_sum") == {"": pytest.approx(0.25)}
     assert shown(counted, "voice_route_waste_seconds_total") == {'{target="cloud"}': 1.5}
     assert shown(counted, "voice_route_switches_total") == {'{reason="too late",target="device"}': 1}
+    assert len(traced(counted)) == 5
 
 
 def test_a_turn_that_nobody_answered_is_nobodys() -> None:

@@ -117,23 +117,25 @@ class EdgeMetrics:
 
     def note_placed(self, record: PlacementRecord) -> None:
         """A turn was placed, and it is known what came of that."""
+        carrier = {"traceparent": record.traceparent}
         labels = {"target": record.outcome.backend or NOBODY, "reason": reason_class(record.choice.reason)}
-        self._instruments.add(metrics.DECISIONS, 1, labels)
+        self._instruments.add(metrics.DECISIONS, 1, labels, carrier=carrier)
         for name, expected_sec in record.choice.predicted_sec.items():
             waited_sec = record.waited_sec(name)
             if waited_sec is not None:
-                self._instruments.record(metrics.PREDICTION_ERROR, abs(waited_sec - expected_sec), {"target": name})
+                off_sec, target = abs(waited_sec - expected_sec), {"target": name}
+                self._instruments.record(metrics.PREDICTION_ERROR, off_sec, target, carrier=carrier)
+        self._note_cost(record, carrier)
+
+    def _note_cost(self, record: PlacementRecord, carrier: Carrier) -> None:
         regret_sec = record.regret_sec
         if regret_sec is not None:
-            self._instruments.record(metrics.REGRET, regret_sec)
-        self._note_cost(record)
-
-    def _note_cost(self, record: PlacementRecord) -> None:
+            self._instruments.record(metrics.REGRET, regret_sec, carrier=carrier)
         for name, waste in record.outcome.waste.items():
-            self._instruments.add(metrics.WASTE, waste.work_sec, {"target": name})
+            self._instruments.add(metrics.WASTE, waste.work_sec, {"target": name}, carrier=carrier)
         for switch in record.outcome.switches:
             labels = {"target": switch.backend, "reason": reason_class(switch.why)}
-            self._instruments.add(metrics.SWITCHES, 1, labels)
+            self._instruments.add(metrics.SWITCHES, 1, labels, carrier=carrier)
 
     def note_attempt(self, figures: AttemptFigures) -> None:
         """A model of this machine answered, or tried to."""
