@@ -1,0 +1,1 @@
+"""The traces of turns: read back from files, shown, summed up, compared, and given to Jaeger."""
