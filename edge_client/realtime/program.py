@@ -18,6 +18,7 @@ from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
 from routing.telemetry import names
+from routing.telemetry.power import metering
 from routing.telemetry.program import open_telemetry
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
@@ -37,6 +38,8 @@ async def open_edge(
     """
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(open_telemetry(settings.telemetry, service=names.EDGE))
+        if crew is None or crew.number == 0:  # the meters are the machine's, not a worker's
+            await stack.enter_async_context(metering(telemetry.instruments))
         engine = await stack.enter_async_context(open_engine(settings, progress=progress))
         metrics = EdgeMetrics(telemetry.instruments, targets=who_may_answer(settings, engine.backend))
         board = await stack.enter_async_context(
