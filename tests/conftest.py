@@ -189,6 +189,10 @@ def lack_of_turn_server() -> str | None:
     return None if shutil.which("turnserver") else "no turnserver on the PATH; on Debian: apt-get install coturn"
 
 
+def lack_of_promtool() -> str | None:
+    return None if shutil.which("promtool") else "no promtool on the PATH; on Debian: apt-get install prometheus"
+
+
 def lack_of_gpu() -> str | None:
     import torch
 
@@ -204,6 +208,7 @@ LACKS = {
     "browser": lack_of_chromium,
     "node": lack_of_node,
     "turn": lack_of_turn_server,
+    "promtool": lack_of_promtool,
 }
 LACKS_IN_CI_TOO = {
     "gpu": lack_of_gpu,

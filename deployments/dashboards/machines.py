@@ -1,0 +1,117 @@
+"""How much of what there is is used, and what is too much: loops, sessions, slots, processors, memory, GPUs, power."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deployments.dashboards.board import Board, Row
+from deployments.dashboards.objective import RAY
+from deployments.dashboards.panel import Query, lines, quantile, rate
+from routing.telemetry.metrics import (
+    BATCH_SIZE,
+    CAPACITY,
+    CPU_TIME,
+    DROPPED_SPANS,
+    ENERGY,
+    GPU_UTILIZATION,
+    LOOP_LAG,
+    MEMORY,
+    POWER,
+    QUEUE_WAIT,
+    REFUSED,
+    SESSIONS,
+    SLOTS,
+    SLOTS_IN_USE,
+    TURNS,
+    Metric,
+)
+
+
+def _both(metric: Metric, by: str) -> tuple[Query, Query]:
+    """Of edges and of replicas."""
+    label = f"{{{{{by}}}}}"
+    edge, cloud = metric.prometheus_name, RAY + metric.prometheus_name
+    if metric.kind == "counter":
+        return Query(rate(edge, by), f"edge {label}"), Query(rate(cloud, by), f"cloud {label}")
+    return Query(f"sum by ({by}) ({edge})", f"edge {label}"), Query(f"sum by ({by}) ({cloud})", f"cloud {label}")
+
+
+def _fullness(used: Metric, there: Metric, prefix: str = "") -> str:
+    return f"sum({prefix}{used.prometheus_name}) / sum({prefix}{there.prometheus_name})"
+
+
+_ENERGY: Final = f"rate({ENERGY.prometheus_name}[$__rate_interval])"
+_CLOUD_ENERGY: Final = f"rate({RAY}{ENERGY.prometheus_name}[$__rate_interval])"
+
+_ROOM: Final = Row(
+    "Room",
+    (
+        lines(
+            "Sessions and slots that are taken",
+            Query(_fullness(SESSIONS, CAPACITY), "sessions"),
+            Query(_fullness(SLOTS_IN_USE, SLOTS, RAY), "slots"),
+            unit="percentunit",
+            limit=0.85,
+        ),
+        lines(
+            "Waiting for a slot",
+            *(Query(quantile(level, QUEUE_WAIT, ray=True), f"p{level * 100:g}") for level in (0.5, 0.95, 0.99)),
+            unit="s",
+            limit=0.1,
+        ),
+        lines("Turns that found no place", Query(rate(RAY + REFUSED.prometheus_name), "refused"), unit="reqps"),
+        lines(
+            "Turns in a step",
+            *(Query(quantile(level, BATCH_SIZE, ray=True), f"p{level * 100:g}") for level in (0.5, 0.95)),
+            unit="short",
+        ),
+    ),
+)
+_MACHINES: Final = Row(
+    "Machines",
+    (
+        lines(
+            "How late event loops are",
+            Query(f"max by (percentile) ({LOOP_LAG.prometheus_name})", "p{{percentile}}"),
+            unit="s",
+            limit=0.02,
+            description="All sound of an edge passes through one loop, a packet every 20 ms",
+        ),
+        lines("Processors", *_both(CPU_TIME, "instance"), unit="short", description="Cores at work"),
+        lines("Memory", *_both(MEMORY, "instance"), unit="bytes"),
+        lines("GPUs at work", *_both(GPU_UTILIZATION, "hw_id"), unit="percentunit"),
+        lines("Power", *_both(POWER, "source"), unit="watt", description="By meters; nothing where there are none"),
+        lines(
+            "Energy for a turn",
+            Query(f"(sum({_ENERGY} or {_CLOUD_ENERGY})) / {rate(TURNS.prometheus_name)}", "all machines"),
+            unit="joule",
+        ),
+    ),
+)
+_SEEING: Final = Row(
+    "What is seen of all this",
+    (
+        lines("Spans that were lost on the way", *_both(DROPPED_SPANS, "why"), unit="short", description="A second"),
+        lines(
+            "Collectors",
+            Query(rate("otelcol_receiver_accepted_spans_total"), "received"),
+            Query(rate("otelcol_exporter_sent_spans_total", "exporter"), "sent, {{exporter}}"),
+            Query(rate("otelcol_exporter_send_failed_spans_total", "exporter"), "lost, {{exporter}}"),
+            Query(
+                rate("otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total"),
+                "traces without a decision",
+            ),
+            unit="short",
+            description="Spans a second",
+        ),
+    ),
+)
+
+MACHINES: Final = Board(
+    name="machines",
+    title="Antiphon: machines",
+    description="Utilisation, saturation and errors of what Antiphon runs on",
+    search="service=antiphon-replica",
+    runbook="EventLoopLate",
+    rows=(_ROOM, _MACHINES, _SEEING),
+)
