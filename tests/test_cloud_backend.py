@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -329,6 +329,28 @@ async def test_a_fault_of_the_cloud_has_a_name(faults: Faults, kind: type[Backen
     assert type(fault) is kind
     with pytest.raises(kind, match=words):
         raise fault
+
+
+@pytest.mark.parametrize(
+    ("faults", "error", "replica"),
+    [
+        (Faults(), None, REPLICA),
+        (Faults(refuse_http=503), "unavailable", None),
+        (Faults(refuse_http=429), "at capacity", None),
+        (Faults(refuse_attempts=Refused(1, "failed", "no luck")), None, REPLICA),
+    ],
+)
+async def test_the_way_to_the_cloud_is_told(faults: Faults, error: str | None, replica: str | None) -> None:
+    async with cloud_turn(faults=faults) as (_, exchange, _):
+        assert not exchange.journey().phases  # nobody has set out yet
+        exchange.feed(chunk())
+        with suppress(BackendError):
+            await answer(exchange)
+        way = exchange.journey()
+    (connect,) = way.phases
+    assert (connect.name, connect.error) == ("cloud.connect", error)
+    assert connect.begin < connect.end
+    assert way.attributes == {"rpc.system.name": "ray_serve", "voice.replica.id": replica}
 
 
 async def test_nobody_else_hears_what_was_meant_for_the_cloud() -> None:

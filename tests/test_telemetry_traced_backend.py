@@ -17,6 +17,7 @@ from routing.telemetry.phase import Phase
 from routing.telemetry.traced_backend import Journey, TracedBackend
 from routing.turns import Exchange, Heard, ReplyEnd, ReplyEvent, Turn
 from tests.contenders import END, NEVER, SPEECH, TURN, Step, Timed, TimedExchange, sound
+from tests.scripted import ScriptedBackend, say
 from tests.traced import Tracing
 from tests.virtual_time import VirtualTimeLoop, on_virtual_time
 
@@ -433,3 +434,16 @@ async def test_an_attempt_ends_with_its_last_event_however_long_its_reader_keeps
     assert figures.outcome == "told"
     assert figures.duration_sec == pytest.approx(0.1)
     assert tracing.written()[-1].duration_ms == pytest.approx(100, abs=0.01)
+
+
+@on_virtual_time
+async def test_a_reply_that_is_left_open_is_written_with_its_exchange_and_not_again() -> None:
+    tracing, told = Tracing.begun(), list[AttemptFigures]()
+    backend = TracedBackend(ScriptedBackend(say("hello")), spans=tracing.spans, on_attempt=told.append)
+    async with opened(backend, tracing) as exchange:
+        exchange.commit()
+        reply = exchange.reply()
+        await anext(reply)
+    await reply.aclose()
+    assert [figures.outcome for figures in told] == ["cancelled"]
+    tracing.check()

@@ -16,6 +16,8 @@ from edge_client.upstream.backend import UpstreamBackend
 from edge_client.upstream.line import SPECULATIVE_CHARACTERS
 from edge_client.upstream.settings import UpstreamSettings
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.telemetry.traced_backend import Travelled
+from routing.track import why
 from routing.turns import Exchange, Message, ReplyEnd, ReplyEvent, TextDelta, Turn
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -106,6 +108,11 @@ async def test_a_refused_connection_says_what_to_do(
         with pytest.raises(error, match=message) as refused:
             await reply_of(exchange)
     assert getattr(refused.value, "retry_after_sec", None) == retry_after_sec
+    assert isinstance(refused.value, BackendError)
+    assert isinstance(exchange, Travelled)
+    assert [(phase.name, phase.error) for phase in exchange.journey().phases] == [
+        ("upstream.connect", why(refused.value))
+    ]
 
 
 @pytest.mark.parametrize(
