@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.caller.clock import CallerClock
+from edge_client.caller.clock import STEP_SEC, CallerClock
 from edge_client.caller.packets import Packets
 from edge_client.caller.reporter import FIRST_PINGS, PING, REPORT, HeardTurn, Reporter
 from edge_client.realtime.client_events import ReportTurn, read_event
@@ -77,7 +77,9 @@ def test_a_turn_is_told_by_the_edges_clock() -> None:
     assert report.heard == pytest.approx(EPOCH + AHEAD + 1.4, abs=1e-5)
     assert report.round_trip_sec == pytest.approx(2 * WAY)
     assert report.clock_offset_sec == pytest.approx(AHEAD, abs=1e-5)
-    assert report.clock_uncertainty_sec == pytest.approx(WAY + 1.95e-4, abs=2e-5)  # it was answered two seconds ago
+    assert report.clock_uncertainty_sec == pytest.approx(
+        STEP_SEC + WAY + 1.95e-4, abs=2e-5
+    )  # it was answered two seconds ago
 
 
 def test_what_is_not_known_is_not_told() -> None:

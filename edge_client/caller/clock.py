@@ -6,7 +6,7 @@ import time
 from typing import NamedTuple, Self
 
 MOST_READINGS = 16
-ROUNDING_SEC = 2e-6  # of clocks that tell microseconds
+STEP_SEC = 1e-3  # an edge's event loop may tell the time in whole milliseconds
 MOST_MS = 1e15  # since 1970: beyond it no clock is right
 DRIFT = 1e-4  # two clocks may part by so many seconds in a second: more than quartz does, less than NTP may do at worst
 
@@ -29,12 +29,12 @@ class _Reading(NamedTuple):
 
     def uncertainty_sec(self, now: float) -> float:
         """The answer was given at some time between question and answer, and both clocks went on since."""
-        return self.round_trip_sec / 2 + DRIFT * max(0.0, now - self.at)
+        return STEP_SEC + self.round_trip_sec / 2 + DRIFT * max(0.0, now - self.at)
 
     def agrees(self, later: _Reading) -> bool:
         """Whether both can be right. Where not, a clock has stood still meanwhile, as in a machine that slept."""
         bound_sec = self.uncertainty_sec(later.at) + later.uncertainty_sec(later.at)
-        return abs(later.offset_sec - self.offset_sec) <= bound_sec + ROUNDING_SEC
+        return abs(later.offset_sec - self.offset_sec) <= bound_sec
 
 
 class CallerClock:

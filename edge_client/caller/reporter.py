@@ -115,12 +115,12 @@ def report_fields(turn: HeardTurn, clock: CallerClock, estimate: ClockEstimate) 
     moments = {"speech_end_ms": turn.speech_end, "arrived_ms": turn.arrived, "heard_ms": turn.heard}
     return {
         "turn_id": turn.turn_id,
-        **{name: clock.edge_ms(moment, estimate) for name, moment in moments.items() if moment is not None},
+        **{name: round(clock.edge_ms(moment, estimate), 3) for name, moment in moments.items() if moment is not None},
         "packets_lost": turn.packets.lost,
-        "concealed_ms": turn.packets.concealed * PACKET_SEC * 1000,
-        "round_trip_ms": estimate.round_trip_sec * 1000,
+        "concealed_ms": round(turn.packets.concealed * PACKET_SEC * 1000),
+        "round_trip_ms": round(estimate.round_trip_sec * 1000, 3),
         "clock": {
-            "offset_ms": estimate.offset_sec * 1000,
-            "uncertainty_ms": estimate.uncertainty_sec * 1000,
+            "offset_ms": round(estimate.offset_sec * 1000, 3),
+            "uncertainty_ms": round(estimate.uncertainty_sec * 1000, 3),
         },
     }
