@@ -1,0 +1,130 @@
+"""A secret is said through the whole of Antiphon, and nothing that leaves it in traces, metrics and logs repeats it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from edge_client.caller.client import Caller
+from edge_client.caller.question import synthesised
+from edge_client.caller.spoken import Reply
+from edge_client.demo.cloud_process import free_port
+from edge_client.trace.otlp import spans_of
+from routing.telemetry import names
+
+pytestmark = [pytest.mark.models, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+
+START_SEC = 120.0
+STOP_SEC = 30.0
+EDGE_KEY, CLOUD_KEY = "edge-key-that-nobody-shall-read", "cloud-key-that-nobody-shall-read"
+SECRETS = ("My favourite fruit is the pineapple.", "Please repeat after me: pineapple.")
+SAID = re.compile(r"pine.?apple|favou?rite|fruit|repeat after", re.IGNORECASE)
+DESCRIPTIONS = re.compile(r"a=candidate|ice-ufrag|ice-pwd|a=fingerprint|v=0\\r|m=audio")
+ADDRESSES = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")  # of IP version 4, which is all there is here
+
+
+@contextmanager
+def program(*arguments: str, ready: str, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A program of ours with all that it writes in ``log``; what followed ``ready`` there."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=output, stderr=output, env=os.environ | (settings or {})
+        )
+        try:
+            yield _address(process, ready, log)
+        finally:
+            process.terminate()
+            process.wait(STOP_SEC)
+
+
+def _address(process: subprocess.Popen[bytes], ready: str, log: Path) -> str:
+    deadline = time.monotonic() + START_SEC
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(rf"{ready} (\S+)", log.read_text()):
+            return found[1]
+        time.sleep(0.1)
+    raise AssertionError(f"it did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture(scope="module")
+def edge(folder: Path) -> Iterator[str]:
+    """An edge beside a cloud, both with real models, real keys, and all that they can write."""
+    config, traces = folder / "serve.yaml", folder / "traces.jsonl"
+    config.write_text(
+        "applications: [{name: antiphon, import_path: 'deployments.app:app', args:"
+        f" {{model: cascade, ingress: {{keys: [{CLOUD_KEY}]}}}}}}]\n"
+    )
+    port = str(free_port())
+    local = ("deployments.local", "--config", str(config), "--port", port, "--traces", str(traces), "--verbose")
+    with program(*local, ready="cloud is ready at", log=folder / "cloud.log") as cloud:
+        settings = {
+            "ANTIPHON_TELEMETRY__FILE": str(traces),
+            "ANTIPHON_RECORDS": str(folder / "placements.jsonl"),
+            "ANTIPHON_API_KEYS": EDGE_KEY,
+            "ANTIPHON_CLOUD__URL": cloud,
+            "ANTIPHON_CLOUD__KEY": CLOUD_KEY,
+            "ANTIPHON_ROUTING__POLICY": "cloud",
+        }
+        run = ("edge_client.cli", "--verbose", "--log-format", "json", "edge", "--port", "0")
+        with program(*run, ready="Antiphon is ready at", log=folder / "edge.log", settings=settings) as url:
+            yield url
+
+
+async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exported(edge: str, folder: Path) -> None:
+    replies = await _asked(edge)
+    assert any(SAID.search(reply.transcript) for reply in replies), "it was not even understood"
+    metrics = await _scraped(edge)
+    await asyncio.sleep(1.5)  # until the last batch of spans has left
+    exported = await asyncio.to_thread(_exported, folder)
+    _check_that_it_is_the_whole(exported["traces.jsonl"])
+    for name, text in (exported | {"metrics": metrics}).items():
+        assert not SAID.search(text), f"{name}: {SAID.search(text)}"
+        assert not DESCRIPTIONS.search(text), f"{name}: {DESCRIPTIONS.search(text)}"
+        assert not any(key in text for key in (EDGE_KEY, CLOUD_KEY)), name
+    logged = "\n".join(line for line in exported["edge.log"].splitlines() if line.startswith("{"))
+    for text in (logged, metrics, exported["traces.jsonl"], exported["placements.jsonl"]):
+        assert not ADDRESSES.search(text), ADDRESSES.search(text)
+
+
+async def _asked(url: str) -> list[Reply]:
+    questions = await asyncio.to_thread(lambda: list(synthesised(SECRETS)))
+    async with Caller.connect(url, key=EDGE_KEY) as caller:
+        await asyncio.sleep(0.5)
+        replies = []
+        for question in questions:
+            await caller.say(question.samples)
+            replies.append(await caller.reply())
+    return replies
+
+
+async def _scraped(edge: str) -> str:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {EDGE_KEY}"}) as client:
+        answer = await client.get(f"{edge}/metrics")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def _exported(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.iterdir() if path.suffix in {".jsonl", ".log"}]
+    return {path.name: path.read_text() for path in files}
+
+
+def _check_that_it_is_the_whole(traces: str) -> None:
+    """Otherwise nothing would be proven by what is not in it."""
+    services = {span.service for line in traces.splitlines() for span in spans_of(line.encode())}
+    assert services == {names.CALLER, names.EDGE, names.INGRESS, names.REPLICA}
