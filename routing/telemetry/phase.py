@@ -8,9 +8,7 @@ from typing import Literal
 
 type Carrier = Mapping[str, str]  # W3C Trace Context: "traceparent", and "tracestate" where there is any
 type Kind = Literal["internal", "server", "client", "consumer"]
-type Attribute = (
-    str | bool | int | float | Sequence[str] | None
-)  # None, or no finite number: nothing is known, and written
+type Attribute = str | bool | int | float | Sequence[str] | None  # None, or not finite: nothing is known and written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
