@@ -296,6 +296,40 @@ async def test_push_to_talk(tmp_path: Path) -> None:
     assert seen.complaints == []
 
 
+DRAW = """
+async (spans) => {
+  const [{ readTrace }, { traceRows }] = await Promise.all([import("./page/trace.js"), import("./page/tracerows.js")]);
+  const rows = traceRows(readTrace({ spans }), () => null);
+  return rows.map((row) => [row.className, row.querySelector("th").textContent, row.title.split("\\n").at(-1)]);
+}
+"""
+
+
+def told_span(number: int, parent: int, name: str, **more: Any) -> Span:
+    ids = {"span_id": str(number), "parent_id": str(parent), "name": name, "service": names.EDGE}
+    return {**ids, "begin_ms": number, "duration_ms": 1, "attributes": {}, "error": ""} | more
+
+
+async def test_what_was_done_in_vain_is_set_apart_in_words_too() -> None:
+    rolled_back, cancelled = ({names.ATTEMPT_OUTCOME: outcome} for outcome in ("rolled_back", "cancelled"))
+    spans = [
+        told_span(1, 0, "voice.turn"),
+        told_span(2, 1, "generate_content smollm", attributes=rolled_back),
+        told_span(3, 2, "transcribe"),
+        told_span(4, 1, "infer.request", attributes=cancelled, error="too late"),
+        told_span(5, 1, "tea.break", attributes={"cups": 2}),
+    ]
+    async with running_edge() as edge, visit(edge.url) as seen:
+        rows = await seen.page.evaluate(DRAW, spans)
+    assert rows == [
+        ["span", "Turn", "1 ms, from 1 ms on"],
+        ["span in-vain", "Answer smollm rolled back", "voice.attempt.outcome: rolled_back"],
+        ["span in-vain", "Transcribe (in vain)", "1 ms, from 3 ms on"],
+        ["span in-vain", "Asked elsewhere cancelled, error", "voice.attempt.outcome: cancelled"],
+        ["span", "tea.break", "cups: 2"],
+    ]
+
+
 async def test_a_small_phone_shows_everything_without_scrolling_sideways() -> None:
     async with running_edge() as edge, visit(edge.url, size=SMALL_PHONE, color_scheme="dark") as seen:
         assert await seen.fits()

@@ -44,7 +44,9 @@ function spanRow(span, shown, medianMs) {
 function nameCell({ name, depth, fate, error, isInVain }) {
   const words = create(isInVain ? "s" : "span", "span-name", spanWords(name));
   const remark = [fate, error && "error"].filter(Boolean).join(", ");
-  const cell = create("th", "", words, ...(remark ? [create("small", "fate", remark)] : []));
+  const cell = create("th", "", words);
+  if (remark) cell.append(" ", create("small", "fate", remark));
+  else if (isInVain) cell.append(create("span", "visually-hidden", " (in vain)")); // like what it is a part of
   cell.scope = "row";
   cell.style.setProperty("--depth", String(depth));
   return cell;
