@@ -447,3 +447,26 @@ async def test_a_reply_that_is_left_open_is_written_with_its_exchange_and_not_ag
     await reply.aclose()
     assert [figures.outcome for figures in told] == ["cancelled"]
     tracing.check()
+
+
+@pytest.mark.parametrize("content", [False, True])
+@on_virtual_time
+async def test_what_was_said_and_answered_is_written_only_where_it_was_asked_for(content: bool) -> None:
+    tracing, words = Tracing.begun(), (Heard("SECRET", is_final=True), "as", "ked", END)
+    for is_remote, tells_phases in ((False, False), (True, True), (True, False)):
+        backend = TracedBackend(
+            Timed("one", *words),
+            spans=tracing.spans,
+            is_remote=is_remote,
+            tells_phases=tells_phases,
+            content=content,
+        )
+        async with opened(backend, tracing) as exchange:
+            exchange.commit()
+            await read(exchange)
+    written = [span.attributes for span in tracing.written() if names.CONTENT_INPUT in span.attributes]
+    assert len(written) == (2 if content else 0)  # what is elsewhere is written there
+    for attributes in written:
+        assert attributes[names.CONTENT_INPUT] == '[{"role": "user", "parts": [{"type": "text", "content": "SECRET"}]}]'
+        assert '"asked"' in str(attributes[names.CONTENT_OUTPUT])
+    assert content or "SECRET" not in str(tracing.written())

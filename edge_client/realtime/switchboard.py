@@ -53,8 +53,9 @@ class _Party(NamedTuple):
 class _Tracing:
     """Wraps those who may answer, so that each of their attempts is written down."""
 
-    def __init__(self, spans: Spans, on_attempt: OnAttempt) -> None:
+    def __init__(self, spans: Spans, on_attempt: OnAttempt, *, content: bool) -> None:
         self._spans = spans
+        self._content = content
         self._on_attempt = on_attempt
         self._open_turns = OpenTurns()  # shared: they go on for each other
 
@@ -73,6 +74,7 @@ class _Tracing:
             tells_phases=tells_phases,
             on_attempt=None if is_remote else self._on_attempt,
             open_turns=self._open_turns,
+            content=self._content,
         )
 
 
@@ -128,7 +130,8 @@ async def open_switchboard(
         SettingsError: the placements cannot be written where they should.
     """
     spans = telemetry.spans(names.EDGE) if telemetry else Spans.silent()
-    parties, watch = list(_parties(settings, device, _Tracing(spans, on_attempt))), DeviceWatch()
+    tracing = _Tracing(spans, on_attempt, content=telemetry is not None and telemetry.content)
+    parties, watch = list(_parties(settings, device, tracing)), DeviceWatch()
     contenders = [party.contender for party in parties]
     placements, now = Placements(contenders), asyncio.get_running_loop().time
     async with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -17,6 +18,8 @@ type AttemptOutcome = Literal["told", "rolled_back", "cancelled", "failed", "ref
 
 TOTAL: Final = "total"  # in `ReplyEnd.timings_ms`: no phase, but the time of all together
 REST: Final = "rest"
+MOST_LINKS: Final = 16
+MOST_CHARACTERS: Final = 4096  # of what is kept of a conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +60,12 @@ class AttemptRecord:
     Args:
         number: of the reply, among those that were asked of one exchange, from 1
         carrier: of the span that stands for it
+        keeps_words: what was said and answered is written too, as an operator asked for
     """
 
-    def __init__(self, *, number: int, asked_at: float, is_speculative: bool, carrier: Carrier) -> None:
+    def __init__(
+        self, *, number: int, asked_at: float, is_speculative: bool, carrier: Carrier, keeps_words: bool = False
+    ) -> None:
         self.number = number
         self.asked_at = asked_at
         self.is_speculative = is_speculative
@@ -71,6 +77,9 @@ class AttemptRecord:
         self.end: ReplyEnd | None = None
         self.sound_sec = 0.0
         self._seen: dict[str, float] = {}  # the moments of what came first, in their order
+        self._keeps_words = keeps_words
+        self._said = ""
+        self._answered = ""
 
     # -- while it lasts ------------------------------------------------------------------------------------------------
 
@@ -80,10 +89,12 @@ class AttemptRecord:
             case AudioChunk():
                 self.sound_sec += event.duration_sec
                 self._see("first_audio", now)
-            case TextDelta():
+            case TextDelta(text):
                 self._see("first_text", now)
-            case Heard(is_final=True):
+                self._keep("", text)
+            case Heard(text, is_final=True):
                 self._see("transcribe", now)
+                self._keep(text, "")
             case ToolCall():
                 self._see("tool_call", now)
             case ReplyEnd():
@@ -92,6 +103,16 @@ class AttemptRecord:
     def _see(self, what: str, now: float) -> None:
         if what not in self._seen:
             self._seen[what] = now
+
+    def _keep(self, said: str, answered: str) -> None:
+        if self._keeps_words and len(self._said) + len(self._answered) < MOST_CHARACTERS:
+            self._said += said
+            self._answered += answered
+
+    def link(self, batch: Carrier) -> None:
+        """A batch admitted it. Of a model that takes a turn in many batches, the first ones will do."""
+        if len(self.links) < MOST_LINKS:
+            self.links.append(batch)
 
     def close(self, now: float, *, is_committed: bool) -> None:
         """Nothing more comes of it. One that ended by itself before its turn did may still be the one that counts."""
@@ -162,6 +183,13 @@ class AttemptRecord:
             names.ERROR_TYPE: None if self.fault is None else type(self.fault).__name__,
         }
 
+    def content(self) -> dict[str, Attribute]:
+        """What was said and answered, as the conventions write it; nothing unless it was to be kept."""
+        return {
+            names.CONTENT_INPUT: _message("user", self._said),
+            names.CONTENT_OUTPUT: _message("assistant", self._answered),
+        }
+
     def figures(self, *, backend: str, model: str) -> AttemptFigures:
         assert self.outcome is not None, "an attempt is counted when it is over"
         return AttemptFigures(
@@ -186,6 +214,7 @@ def model_attributes(record: AttemptRecord, turn: Turn, model: str) -> dict[str,
     queue_ms = record.end.timings_ms.get("queue") if record.end else None
     return {
         **record.attributes(),
+        **record.content(),
         names.GENAI_OPERATION: names.GENERATE,
         names.GENAI_PROVIDER: names.NAMESPACE,
         names.GENAI_MODEL: model,
@@ -200,6 +229,11 @@ def model_attributes(record: AttemptRecord, turn: Turn, model: str) -> dict[str,
         names.LATENCY_DECODE: _seconds(record, "first_text", "first_audio", "rest"),
         names.LATENCY_TOTAL: record.last_moment - record.asked_at,
     }
+
+
+def _message(role: str, text: str) -> str | None:
+    parts = [{"type": "text", "content": text}]
+    return json.dumps([{"role": role, "parts": parts}], ensure_ascii=False) if text else None
 
 
 def _seconds(record: AttemptRecord, *phases: str) -> float | None:

@@ -63,6 +63,7 @@ class TracedBackend:
         state: how busy the model is, as attributes; looked at when an attempt is asked of one in this process
         on_attempt: gets the figures of each attempt, once, when it is over
         open_turns: shared by those who may go on for each other
+        content: also what was said and answered is written, where nobody else writes it
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class TracedBackend:
         state: Callable[[], Mapping[str, Attribute]] = dict,
         on_attempt: Callable[[AttemptFigures], None] | None = None,
         open_turns: OpenTurns | None = None,
+        content: bool = False,
     ) -> None:
         self.name = backend.name
         self._backend = backend
@@ -88,6 +90,7 @@ class TracedBackend:
         self._state = state
         self._on_attempt = on_attempt
         self._open_turns = open_turns or OpenTurns()
+        self._content = content and (tells_phases or not is_remote)
 
     def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AbstractAsyncContextManager[Exchange]:
         """See `routing.turns.Backend`."""
@@ -115,6 +118,7 @@ class TracedBackend:
             scribe=self._remote_scribe(turn, spans) if self._is_remote else self._local_scribe(turn, spans),
             on_attempt=self._on_attempt,
             open_turns=self._open_turns,
+            content=self._content,
         )
 
     def _local_scribe(self, turn: Turn, spans: Spans) -> Scribe:
@@ -134,7 +138,7 @@ class TracedBackend:
     def link_admission(self, turn_id: str, carrier: Carrier) -> None:
         """The open attempt was admitted by the batch with this carrier: its wait in the queue links to it."""
         if attempt := self._attempt(turn_id):
-            attempt.links.append(carrier)
+            attempt.link(carrier)
 
     def _attempt(self, turn_id: str) -> AttemptRecord | None:
         traces = [trace for trace in self._open_turns.of(turn_id) if trace.backend == self.name and trace.attempt]
@@ -194,6 +198,7 @@ class ExchangeTrace:
         scribe: Scribe,
         on_attempt: Callable[[AttemptFigures], None] | None,
         open_turns: OpenTurns,
+        content: bool,
     ) -> None:
         self.turn = replace(turn, trace_context=scribe.turn_carrier)
         self.backend = backend
@@ -203,6 +208,7 @@ class ExchangeTrace:
         self._scribe = scribe
         self._on_attempt = on_attempt
         self._open_turns = open_turns
+        self._content = content
         self._asked = 0
         self._open: list[AttemptRecord] = []
         self._unsettled: list[AttemptRecord] = []  # told before it is known whether they count
@@ -225,7 +231,11 @@ class ExchangeTrace:
         before = self._open_turns.speaker(self.turn.turn_id)
         self._carrier = self._scribe.begin(now, before if before is not self else None)
         attempt = AttemptRecord(
-            number=self._asked, asked_at=now, is_speculative=self.committed_at is None, carrier=self._carrier
+            number=self._asked,
+            asked_at=now,
+            is_speculative=self.committed_at is None,
+            carrier=self._carrier,
+            keeps_words=self._content,
         )
         self._open.append(attempt)
         return attempt
@@ -355,7 +365,7 @@ class RemoteScribe:
             name=names.INFER_ATTEMPT,
             begin=attempt.asked_at,
             end=attempt.last_moment,
-            attributes={**attempt.attributes(), **_continuing(before)},
+            attributes={**attempt.attributes(), **attempt.content(), **_continuing(before)},
             links=tuple(_links(before)),
             error=attempt.error,
             children=attempt.phases() if self._tells_phases else (),
