@@ -37,6 +37,16 @@ def test_without_the_edge_s_file_the_turns_are_missing(folder: Path) -> None:
         assert archive.unrooted == 2
 
 
+def test_what_the_caller_began_needs_no_root_of_the_caller(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    theirs = {"traceparent": f"00-{'0a' * 16}-{'0b' * 8}-01"}
+    programs.spans(names.EDGE).begin(names.CONNECT, at=1.0, parent=theirs).end(at=2.0)
+    programs.close()
+    with open_archive([tmp_path]) as archive:
+        assert archive.trace_ids == ("0a" * 16,)
+        assert archive.unrooted == 0
+
+
 def test_turns_and_traces_are_found_by_number_id_or_beginning(folder: Path) -> None:
     with open_archive([folder]) as archive:
         last = archive.find_turn("last")

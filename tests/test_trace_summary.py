@@ -33,7 +33,8 @@ def test_turns_are_grouped_by_who_spoke_and_those_without_v2v_are_counted(tmp_pa
     assert summary.without == {"ok": 1}
     assert summary.unrooted == 0
     assert headline(summary) == (
-        "3 turns with V2V; 3 measured at the caller; 1 more without: typed, dropped or unanswered (1 ok)"
+        "3 turns with V2V; 2 device, 1 cloud, 1 hedged; 3 measured at the caller; "
+        "1 more without: typed, dropped or unanswered (1 ok)"
     )
 
 

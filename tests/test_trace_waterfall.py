@@ -120,6 +120,19 @@ def test_a_turn_is_told_in_full(folder: Path) -> None:
     assert "queue.wait → batch: span" in text
 
 
+def test_details_leave_out_what_is_empty_and_whose_turn_it_is(tmp_path: Path) -> None:
+    def story(writer: TurnWriter) -> None:
+        attributes = {names.ROUTE_POLICY: "hedged", names.ROUTE_REASON: "", names.ROUTE_PATIENCE_MS: 200}
+        writer.write([writer.phase(names.ROUTE_DECIDE, 0, 1, attributes=attributes)])
+
+    told(tmp_path, story)
+    with open_archive([tmp_path]) as archive:
+        mark = archive.turns[0]
+        turn = TracedTurn.of(archive.trace(mark.trace_id), mark.span_id)
+        lines = printed(turn_report(archive, turn, number=1, whole=False))
+    assert "route.decide: policy=hedged patience_ms=200" in lines
+
+
 def test_a_trace_that_is_no_turn_is_shown_from_its_beginning(folder: Path) -> None:
     with open_archive([folder]) as archive:
         turns = {mark.trace_id for mark in archive.turns}

@@ -21,6 +21,7 @@ from routing.errors import InvalidRequest
 from routing.telemetry import names
 
 LINES_KEPT = 64  # neighbouring traces share lines
+MAY_CONTINUE = frozenset({names.TURN, names.CONNECT})  # a trace that the caller has begun, and keeps to itself
 
 
 class Place(NamedTuple):
@@ -132,7 +133,7 @@ class Archive:
             places = self._places.setdefault(span.trace_id, [])
             if not places or places[-1] != place:
                 places.append(place)
-            if not span.parent_id or span.name == names.TURN:
+            if not span.parent_id or span.name in MAY_CONTINUE:
                 self._rooted.add(span.trace_id)
             if span.name == names.TURN:
                 marks.setdefault((span.trace_id, span.span_id), _mark(span))

@@ -11,16 +11,16 @@ from routing.telemetry import names
 
 IN_VAIN: Final = frozenset({"rolled_back", "cancelled", "refused"})
 
-_NOTED: Final = (  # what a row tells, and the words before it
-    (names.OUTCOME, ""),
-    (names.ATTEMPT_OUTCOME, ""),
-    (names.ENDPOINT_REASON, ""),
-    (names.RETRY_REASON, "after "),
-    (names.CONTINUES, "goes on for "),
-    (names.REPLICA_ID, "at "),
-    (names.BATCH_SIZE, "batch of "),
-    (names.JITTER_DELAY_MS, "ms: "),
-    (names.INTERRUPT_STOP_MS, "silent after ms: "),
+_NOTED: Final = (  # what a row tells, and in which words
+    (names.OUTCOME, "{}"),
+    (names.ATTEMPT_OUTCOME, "{}"),
+    (names.ENDPOINT_REASON, "{}"),
+    (names.RETRY_REASON, "after {}"),
+    (names.CONTINUES, "goes on for {}"),
+    (names.REPLICA_ID, "at {}"),
+    (names.BATCH_SIZE, "batch of {}"),
+    (names.JITTER_DELAY_MS, "{} ms in the jitter buffer"),
+    (names.INTERRUPT_STOP_MS, "silent after {} ms"),
 )
 _DETAILED: Final = (names.RECEIVE, names.ENDPOINT_WAIT, names.ROUTE_DECIDE, names.JITTER_BUFFER, names.FIRST_PLAYOUT)
 _PREFIXES: Final = ("voice.route.", "voice.endpoint.", "endpoint.", "webrtc.", "voice.")
@@ -49,7 +49,7 @@ _LIKELY_LINKS: Final[Mapping[str, str]] = {  # by the name of the span that link
 
 def note_of(span: RecordedSpan) -> str:
     """Outcome, reason and error in a few words."""
-    noted = [f"{words}{_word(span.attributes[name])}" for name, words in _NOTED if name in span.attributes]
+    noted = [words.format(_word(span.attributes[name])) for name, words in _NOTED if name in span.attributes]
     error = span.error or (str(span.attributes.get(names.ERROR_TYPE, "")) if span.failed else "")
     return ", ".join([*noted, *([plain(error, limit=80)] if error else [])])
 
@@ -63,8 +63,10 @@ def details_of(span: RecordedSpan) -> str:
     """All attributes of a span that explains a turn, with short names; empty for other spans."""
     if span.name not in _DETAILED:
         return ""
-    told = [name for name in span.attributes if name not in _ON_EVERY_SPAN]
-    return " ".join(f"{plain(_shortened(name))}={_word(span.attributes[name])}" for name in told)
+    told = {
+        plain(_shortened(name)): _word(value) for name, value in span.attributes.items() if name not in _ON_EVERY_SPAN
+    }
+    return " ".join(f"{name}={value}" for name, value in told.items() if value)
 
 
 def relation(span: RecordedSpan, linked: RecordedSpan | None) -> str:

@@ -15,25 +15,34 @@ from rich.table import Table
 from edge_client.trace.archive import Omissions
 from edge_client.trace.plain_text import plain
 from edge_client.trace.quantiles import Tail
-from edge_client.trace.summary import Group, Row, Summary, TurnFigures
+from edge_client.trace.summary import ALL, Group, Row, Summary, TurnFigures
 
 WORST_SHOWN = 3
 
 
 def report(summary: Summary) -> RenderableType:
     """A table for all turns and for each kind of them, and how much of V2V is explained."""
-    tables = [group_table(group) for group in summary.groups]
+    tables = [group_table(group) for group in summary.groups if is_of_its_own(group, summary)]
     return Lines(headline(summary), *tables, *verdict(summary), *omissions(summary.omissions, summary.unrooted))
+
+
+def is_of_its_own(group: Group, summary: Summary) -> bool:
+    """Whether it is another than that of all turns."""
+    return group.name == ALL or group.turns < len(summary.turns)
 
 
 def headline(summary: Summary) -> str:
     """How many turns, of what kinds, measured by whom."""
     parts = [f"{len(summary.turns)} turns with V2V"]
-    parts += [_counted(str(turn.measured) for turn in summary.turns)] if summary.turns else []
+    parts += [_answered(summary), _counted(str(turn.measured) for turn in summary.turns)] if summary.turns else []
     if summary.without:
         endings = ", ".join(f"{count} {plain(outcome)}" for outcome, count in summary.without.items())
         parts.append(f"{sum(summary.without.values())} more without: typed, dropped or unanswered ({endings})")
     return escape("; ".join(parts))
+
+
+def _answered(summary: Summary) -> str:
+    return ", ".join(f"{group.turns} {plain(group.name)}" for group in summary.groups if group.name != ALL)
 
 
 def _counted(measured: Iterator[str]) -> str:
