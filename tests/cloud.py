@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,17 @@ from edge_client.demo.cloud_process import free_port
 
 START_SEC = 90.0
 STOP_SEC = 20.0
+METRICS = re.compile(r"its metrics are at (\S+)")
 SCRIPTED = "tests.cloud_models:open_scripted"
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A running one. ``url`` begins with ws."""
+    """A running one. ``url`` begins with ws, ``metrics_url`` with http."""
 
     url: str
     pid: int
+    metrics_url: str = field(default="", kw_only=True)
 
     def replicas(self) -> list[dict[str, Any]]:
         """Who answers: ``replica``, ``pid`` and the number of open ``turns`` of each. Blocks."""
@@ -39,7 +43,11 @@ class Cloud:
 
 @contextmanager
 def local_cloud(
-    arguments: Mapping[str, Any] | None = None, *, transport: str = "direct", **model_settings: Any
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    transport: str = "direct",
+    environment: Mapping[str, str] | None = None,
+    **model_settings: Any,
 ) -> Iterator[Cloud]:
     """The program ``python -m deployments.local`` with these ``args`` of its application; else a scripted model."""
     args = {"model": SCRIPTED, "model_settings": model_settings} | dict(arguments or {})
@@ -59,20 +67,20 @@ def local_cloud(
             "--transport",
             transport,
         ]
-        with subprocess.Popen(command, stdout=log, stderr=log) as process:
+        with subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | (environment or {})) as process:
             try:
-                _wait_until_ready(process, Path(log.name))
-                yield Cloud(f"ws://127.0.0.1:{port}", process.pid)
+                told = _told_until_ready(process, Path(log.name))
+                yield Cloud(f"ws://127.0.0.1:{port}", process.pid, metrics_url=METRICS.findall(told)[0])
             finally:
                 process.terminate()
                 process.wait(STOP_SEC)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+def _told_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + START_SEC
     while time.monotonic() < deadline and process.poll() is None:
-        if "is ready at ws://" in log.read_text():
-            return
+        if "is ready at ws://" in (told := log.read_text()):
+            return told
         time.sleep(0.1)
     raise AssertionError(f"the cloud did not start within {START_SEC:g} s:\n{log.read_text()}")
 

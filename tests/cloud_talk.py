@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from routing.telemetry import names
+from routing.telemetry.phase import Carrier
+from routing.telemetry.spans import Spans
 from routing.turns import (
     SPEECH_SAMPLE_RATE,
     AudioChunk,
@@ -42,10 +45,12 @@ class Answer:
 
 @dataclass(slots=True)
 class Talker:
-    """One session."""
+    """One session. Where there are ``spans``, each turn is a trace: `Answer.turn` carries its root."""
 
     backend: Backend
     session_id: str
+    spans: Spans | None = None
+    instructions: str = ""
     history: list[HistoryItem] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
@@ -57,15 +62,33 @@ class Talker:
         Raises:
             BackendError: nobody could answer.
         """
+        clock = asyncio.get_running_loop().time
+        root = self.spans.begin(names.TURN, at=clock()) if self.spans else None
+        answer = Answer(self._turn(root.carrier if root else {}))
+        try:
+            await self._converse(answer, chunks, chunk_sec, while_answered)
+        finally:
+            if root:
+                root.end(at=clock())
+        self.history += [Message("user", " ".join(answer.heard)), Message("assistant", answer.text)]
+        self.answers.append(answer)
+        return answer
+
+    def _turn(self, trace_context: Carrier) -> Turn:
         index = len(self.answers)
-        turn = Turn(
+        return Turn(
             session_id=self.session_id,
             turn_id=f"{self.session_id}_{index}",
             index=index,
             history=tuple(self.history),
+            instructions=self.instructions,
+            trace_context=trace_context,
         )
-        answer = Answer(turn)
-        async with self.backend.open(turn, on_heard=lambda _: None) as exchange:
+
+    async def _converse(
+        self, answer: Answer, chunks: int, chunk_sec: float, while_answered: Callable[[Answer], None] | None
+    ) -> None:
+        async with self.backend.open(answer.turn, on_heard=lambda _: None) as exchange:
             for _ in range(chunks):
                 exchange.feed(CHUNK)
                 await asyncio.sleep(chunk_sec)
@@ -75,9 +98,6 @@ class Talker:
                 self._take(answer, event)
                 if while_answered:
                     while_answered(answer)
-        self.history += [Message("user", " ".join(answer.heard)), Message("assistant", answer.text)]
-        self.answers.append(answer)
-        return answer
 
     def _take(self, answer: Answer, event: object) -> None:
         match event:
