@@ -149,7 +149,14 @@ class Replica:
 def _traced(model: Model, telemetry: Telemetry, figures: ReplicaFigures) -> TracedBackend:
     """The model's backend, with its turns and its batches written down and counted."""
     spans = telemetry.spans(names.REPLICA)
-    backend = TracedBackend(model.backend, spans=spans, kind="server", state=figures.state, on_attempt=figures.take)
+    backend = TracedBackend(
+        model.backend,
+        spans=spans,
+        kind="server",
+        state=figures.state,
+        on_attempt=figures.take,
+        content=telemetry.content,
+    )
     if isinstance(model, Watched):
         model.watch(BatchTrace(spans, backend).write)
     return backend
