@@ -470,3 +470,14 @@ async def test_what_was_said_and_answered_is_written_only_where_it_was_asked_for
         assert attributes[names.CONTENT_INPUT] == '[{"role": "user", "parts": [{"type": "text", "content": "SECRET"}]}]'
         assert '"asked"' in str(attributes[names.CONTENT_OUTPUT])
     assert content or "SECRET" not in str(tracing.written())
+
+
+@pytest.mark.parametrize("is_spoken", [False, True])
+@on_virtual_time
+async def test_what_was_typed_is_over_when_it_is_asked(is_spoken: bool) -> None:
+    tracing, told = Tracing.begun(), list[AttemptFigures]()
+    async with opened(local(tracing, "Device.", END, told=told), tracing) as exchange:
+        if is_spoken:
+            exchange.feed(SPEECH)
+        await read(exchange)
+    assert [figures.is_speculative for figures in told] == [is_spoken]

@@ -153,6 +153,7 @@ class TracedExchange:
         self._trace = trace
 
     def feed(self, chunk: AudioChunk) -> None:
+        self._trace.is_spoken = True
         self._exchange.feed(chunk)
 
     def commit(self) -> None:
@@ -203,6 +204,7 @@ class ExchangeTrace:
         self.turn = replace(turn, trace_context=scribe.turn_carrier)
         self.backend = backend
         self.committed_at: float | None = None
+        self.is_spoken = False
         self.journey: Callable[[], Journey] = Journey  # nothing is known before the exchange is open
         self._model = model
         self._scribe = scribe
@@ -228,12 +230,12 @@ class ExchangeTrace:
         """A reply is asked for; whatever was told before is rolled back."""
         self._settle()
         self._asked += 1
-        before = self._open_turns.speaker(self.turn.turn_id)
-        self._carrier = self._scribe.begin(now, before if before is not self else None)
+        speaker = self._open_turns.speaker(self.turn.turn_id)
+        self._carrier = self._scribe.begin(now, speaker if speaker is not self else None)
         attempt = AttemptRecord(
             number=self._asked,
             asked_at=now,
-            is_speculative=self.committed_at is None,
+            is_speculative=self.is_spoken and speaker is None,  # what is typed is over when it is asked
             carrier=self._carrier,
             keeps_words=self._content,
         )
