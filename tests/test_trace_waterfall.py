@@ -133,6 +133,25 @@ def test_details_leave_out_what_is_empty_and_whose_turn_it_is(tmp_path: Path) ->
     assert "route.decide: policy=hedged patience_ms=200" in lines
 
 
+def test_links_say_what_they_mean(tmp_path: Path) -> None:
+    def story(writer: TurnWriter) -> None:
+        first = writer.cloud_attempt(outcome="failed", end_ms=130, error="it went away")
+        retried = writer.phase(names.INFER_REQUEST, 130, 200, links=(first,))
+        elsewhere = {"traceparent": f"00-{'0a' * 16}-{'0b' * 8}-01"}
+        handed_over = writer.phase(
+            "generate_content tiny", 200, 300, attributes={names.CONTINUES: "cloud"}, links=(first,)
+        )
+        writer.write([retried, handed_over, writer.phase(names.REPLICA_REQUEST, 130, 200, links=(elsewhere,))])
+
+    told(tmp_path, story)
+    with open_archive([tmp_path]) as archive:
+        tree = archive.trace(archive.turns[0].trace_id)
+        text = "\n".join(printed(trace_report(archive, tree, whole=False)))
+    assert "infer.request → retry of: span" in text
+    assert "generate_content tiny → goes on for: span" in text
+    assert f"replica.request → retry of: span {'0b' * 8} in trace {'0a' * 16}, not in these files" in text
+
+
 def test_a_trace_that_is_no_turn_is_shown_from_its_beginning(folder: Path) -> None:
     with open_archive([folder]) as archive:
         turns = {mark.trace_id for mark in archive.turns}

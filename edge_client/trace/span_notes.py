@@ -71,6 +71,8 @@ def details_of(span: RecordedSpan) -> str:
 
 def relation(span: RecordedSpan, linked: RecordedSpan | None) -> str:
     """What a link means."""
+    if names.CONTINUES in span.attributes:
+        return "goes on for"
     if linked is None:
         return _LIKELY_LINKS.get(span.name, "linked")
     if linked.name == span.name and span.name != names.TURN:
