@@ -146,7 +146,7 @@ def plain_values(attributes: list[dict[str, Any]]) -> dict[str, Any]:
 def plain_value(told: dict[str, Any]) -> Any:
     [(kind, value)] = told.items()
     if kind == "arrayValue":
-        return [plain_value(each) for each in value["values"]]
+        return [plain_value(each) for each in value.get("values", [])]
     return int(value) if kind == "intValue" else value
 
 
