@@ -6,7 +6,7 @@ import logging
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -47,6 +47,7 @@ def test_what_followed_each_other_does_so_with_a_gap_that_jaeger_needs() -> None
     assert three.start_time > two.end_time
 
 
+@settings(max_examples=30)
 @given(st.floats(0.0, 1e6), st.floats(0.0, 1e4))
 def test_a_span_never_ends_before_it_begins_and_begins_in_whole_microseconds(begin: float, duration: float) -> None:
     written = Written()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -29,36 +30,32 @@ class Collector:
 
     def __init__(self, address: str, *, timeout_sec: float = TIMEOUT_SEC) -> None:
         self.name = f"The collector at {address}"
+        _TRACE_LOGGER.addFilter(_COMPLAINTS)
         self._exporter = OTLPSpanExporter(address, timeout=timeout_sec, compression=Compression.Gzip)
-        self._complaints = _Complaints()
-        _TRACE_LOGGER.addFilter(self._complaints)
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
-        self._complaints.first = ""
+        _COMPLAINTS.first = ""
         if self._exporter.export(spans) is not SpanExportResult.SUCCESS:
-            raise NotTaken(self._complaints.first or "it gave no reason")
+            raise NotTaken(_COMPLAINTS.first or "it gave no reason")
 
     def close(self) -> None:
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
-        _TRACE_LOGGER.removeFilter(self._complaints)
 
 
 def metric_exporter(address: str) -> MetricExporter:
     """Posts metrics to ``address``. Nothing is said where it fails: they go to the same collector as spans do."""
-    _METRIC_LOGGER.addFilter(_UNHEARD)
+    _METRIC_LOGGER.addFilter(_COMPLAINTS)
     return OTLPMetricExporter(address, timeout=TIMEOUT_SEC, compression=Compression.Gzip)
 
 
-class _Complaints(logging.Filter):
-    """Keeps the first thing that a logger is told, and everything from everybody else."""
+class _Complaints(threading.local):
+    """A filter of loggers that lets nothing pass, and keeps the first that each thread wanted to say."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = ""
+    first = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
         self.first = self.first or record.getMessage()[:REASON_CHARACTERS]
         return False
 
 
-_UNHEARD = _Complaints()
+_COMPLAINTS = _Complaints()
