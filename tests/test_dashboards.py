@@ -61,7 +61,7 @@ def test_panels_name_their_unit_and_no_datasource_of_one_installation(name: str)
 
 @pytest.mark.parametrize("name", JSON)
 def test_every_query_parses_and_asks_for_what_there_is(name: str) -> None:
-    asked = {query: query.replace("$__rate_interval", "5m") for query in queries(JSON[name])}
+    asked = {query: re.sub(r"\$__(rate_interval|range)\b", "5m", query) for query in queries(JSON[name])}
     assert {query: unknown for query, plain in asked.items() if (unknown := unknown_names(plain))} == {}
 
 

@@ -22,6 +22,8 @@ DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 SPANS: Final = "traces_span_metrics_duration_seconds_bucket"  # the collector's, of every span before sampling
 CALLS: Final = "traces_span_metrics_calls_total"
 
+INTERVAL: Final = "$__rate_interval"  # for curves: as short as there are enough points for
+SHOWN: Final = "$__range"  # for single numbers: all that the board shows
 _LATEST: Final = common.ReduceDataOptions().calcs(["lastNotNull"])
 
 type Panel = timeseries.Panel | stat.Panel | bargauge.Panel
@@ -96,22 +98,21 @@ def bars(title: str, query: Query, *, unit: str, description: str = "", width: i
     )
 
 
-def quantile(level: float, metric: Metric, by: str = "", *, where: str = "", ray: bool = False) -> str:
+def quantile(level: float, metric: Metric, by: str = "", *, ray: bool = False, window: str = INTERVAL) -> str:
     """PromQL of a quantile of a histogram, apart for each value of ``by``."""
     name = (RAY if ray else "") + metric.prometheus_name
-    labels = f"{{{where}}}" if where else ""
-    return f"histogram_quantile({level}, sum by ({_listed('le', by)}) (rate({name}_bucket{labels}[$__rate_interval])))"
+    return f"histogram_quantile({level}, sum by ({_listed('le', by)}) (rate({name}_bucket[{window}])))"
 
 
-def span_quantile(level: float, where: str, by: str = "span_name") -> str:
+def span_quantile(level: float, where: str, by: str = "span_name", *, window: str = INTERVAL) -> str:
     """The same of how long spans took."""
-    return f"histogram_quantile({level}, sum by ({_listed('le', by)}) (rate({SPANS}{{{where}}}[$__rate_interval])))"
+    return f"histogram_quantile({level}, sum by ({_listed('le', by)}) (rate({SPANS}{{{where}}}[{window}])))"
 
 
-def rate(name: str, by: str = "", *, where: str = "") -> str:
+def rate(name: str, by: str = "", *, where: str = "", window: str = INTERVAL) -> str:
     """PromQL of how much a counter grows a second."""
     labels = f"{{{where}}}" if where else ""
-    return f"sum{f' by ({by}) ' if by else ''}(rate({name}{labels}[$__rate_interval]))"
+    return f"sum{f' by ({by}) ' if by else ''}(rate({name}{labels}[{window}]))"
 
 
 def _listed(*labels: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deployments.dashboards.board import Board, Row
-from deployments.dashboards.panel import Query, bars, lines, quantile, span_quantile
+from deployments.dashboards.panel import SHOWN, Query, bars, lines, quantile, span_quantile
 from routing.telemetry import names
 from routing.telemetry.metrics import ENDPOINT_DELAY, QUEUE_WAIT, TIME_TO_FIRST_AUDIO, TIME_TO_FIRST_TOKEN
 
@@ -38,8 +38,10 @@ def _any_of(spans: tuple[str, ...]) -> str:
 _WATERFALL: Final = Row(
     "What callers wait for",
     (
-        bars("Waits, p95", Query(span_quantile(0.95, _any_of(WAITS)), "{{span_name}}"), unit="s"),
-        bars("Work behind them, p95", Query(span_quantile(0.95, _any_of(WORK)), "{{span_name}}"), unit="s"),
+        bars("Waits, p95", Query(span_quantile(0.95, _any_of(WAITS), window=SHOWN), "{{span_name}}"), unit="s"),
+        bars(
+            "Work behind them, p95", Query(span_quantile(0.95, _any_of(WORK), window=SHOWN), "{{span_name}}"), unit="s"
+        ),
         *(
             lines(
                 f"{span}",
