@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -75,7 +77,23 @@ async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], read
         async with open_edge(settings, progress=progress) as edge:
             listen(settings, bound)
             config = server_config(create_app(edge, on_ready=lambda: ready(url)))
-            await uvicorn.Server(config).serve(sockets=[bound])
+            is_terminated = await _serve_until_told(uvicorn.Server(config), bound)
+    if is_terminated:
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _serve_until_told(server: uvicorn.Server, bound: socket.socket) -> bool:
+    """Whether it was SIGTERM. The server, when done, raises the signal again, which would end the program at once.
+
+    It is left for when all is freed and the last traces are written.
+    """
+    terminated: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
+    try:
+        await server.serve(sockets=[bound])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return bool(terminated)
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:
