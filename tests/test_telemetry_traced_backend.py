@@ -14,7 +14,7 @@ from routing.errors import AtCapacity, BackendError, BackendUnavailable
 from routing.telemetry import names
 from routing.telemetry.attempt_record import AttemptFigures
 from routing.telemetry.phase import Phase
-from routing.telemetry.traced_backend import Journey, TracedBackend
+from routing.telemetry.traced_backend import MOST_UNWRITTEN, Journey, TracedBackend
 from routing.turns import Exchange, Heard, ReplyEnd, ReplyEvent, Turn
 from tests.contenders import END, NEVER, SPEECH, TURN, Step, Timed, TimedExchange, sound
 from tests.scripted import ScriptedBackend, say
@@ -63,15 +63,16 @@ async def test_an_attempt_is_a_span_with_the_phases_that_its_model_tells() -> No
         exchange.feed(SPEECH)
         exchange.commit()
         await read(exchange)
-        assert tracing.tree() == [
-            "generate_content tiny",
-            "  queue.wait",
-            "  audio.encode",
-            "  prefill",
-            "  decode.first_text",
-            "  decode.first_audio",
-            "  stream",
-        ]
+        assert not tracing.written()  # it may still be spoken
+    assert tracing.tree() == [
+        "generate_content tiny",
+        "  queue.wait",
+        "  audio.encode",
+        "  prefill",
+        "  decode.first_text",
+        "  decode.first_audio",
+        "  stream",
+    ]
     tracing.check()
     (span,) = tracing.named("generate_content tiny")
     assert span.duration_ms == pytest.approx(400, abs=0.01)
@@ -481,3 +482,28 @@ async def test_what_was_typed_is_over_when_it_is_asked(is_spoken: bool) -> None:
             exchange.feed(SPEECH)
         await read(exchange)
     assert [figures.is_speculative for figures in told] == [is_spoken]
+
+
+@on_virtual_time
+async def test_of_one_who_pauses_again_and_again_not_everything_is_kept_for_the_end() -> None:
+    tracing, told = Tracing.begun(), list[AttemptFigures]()
+    async with opened(local(tracing, "Device.", END, told=told), tracing) as exchange:
+        for _ in range(MOST_UNWRITTEN + 3):
+            await read(exchange)
+        assert len(told) == 3
+    assert [figures.outcome for figures in told] == ["rolled_back"] * (MOST_UNWRITTEN + 3)
+    tracing.check()
+
+
+@on_virtual_time
+async def test_a_fault_of_who_counts_is_no_fault_of_the_turn(caplog: pytest.LogCaptureFixture) -> None:
+    def miscount(figures: AttemptFigures) -> None:
+        raise ZeroDivisionError
+
+    tracing = Tracing.begun()
+    backend = TracedBackend(Timed("device", "Device.", END), spans=tracing.spans, on_attempt=miscount)
+    async with opened(backend, tracing) as exchange:
+        exchange.commit()
+        assert len(await read(exchange)) == 2
+    assert [record.message for record in caplog.records] == ["an attempt at a turn could not be written down"]
+    assert tracing.named("generate_content device")

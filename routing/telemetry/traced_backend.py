@@ -1,12 +1,13 @@
 """A backend whose every attempt at an answer is written down as spans, and which else is the one that it wraps.
 
 Nothing is written while an answer is on its way: spans are begun where their carriers must travel, and all that is
-known of an attempt is written when it is over.
+known of the attempts is written when the turn is left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,11 @@ from routing.telemetry.spans import LiveSpan, Spans
 from routing.turns import AudioChunk, Backend, Exchange, Heard, ReplyEvent, Turn
 
 __all__ = ["AttemptFigures", "Journey", "OpenTurns", "TracedBackend", "Travelled", "turn_attributes"]
+
+
+logger = logging.getLogger(__name__)
+
+MOST_UNWRITTEN = 8  # attempts of one exchange: who never stops pausing is written while they speak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +219,7 @@ class ExchangeTrace:
         self._content = content
         self._asked = 0
         self._open: list[AttemptRecord] = []
-        self._unsettled: list[AttemptRecord] = []  # told before it is known whether they count
+        self._ended: list[AttemptRecord] = []  # and not written yet, the oldest first
         self._carrier: Carrier = {}
 
     @property
@@ -243,7 +249,7 @@ class ExchangeTrace:
         return attempt
 
     def commit(self, now: float) -> None:
-        """The turn is over. Nothing is written: the sound that was held is about to leave."""
+        """The turn is over."""
         self.committed_at = now
         self._settle()
 
@@ -253,30 +259,39 @@ class ExchangeTrace:
             return
         self._open.remove(attempt)
         attempt.close(now, is_committed=self.committed_at is not None)
-        if attempt.outcome is None:
-            self._unsettled.append(attempt)
-        else:
-            self._finish(attempt)
+        self._ended.append(attempt)
+        if len(self._ended) > MOST_UNWRITTEN:
+            self._finish(self._ended.pop(0))
 
     def leave(self, now: float) -> None:
-        """The exchange is over."""
+        """The exchange is over, and with it whatever is said: there is time to write."""
         for attempt in list(self._open):
             self.end(attempt, now)
-        self._settle()
-        for attempt in self._unsettled:
-            self._finish(attempt)
-        self._unsettled.clear()
+        while self._ended:
+            self._finish(self._ended.pop(0))
         if self._asked:
-            self._scribe.leave(now, self.journey())
+            with _no_turn_lost():
+                self._scribe.leave(now, self.journey())
 
     def _settle(self) -> None:
-        for attempt in self._unsettled:
+        for attempt in self._ended:
             attempt.settle(is_committed=self.committed_at is not None)
 
     def _finish(self, attempt: AttemptRecord) -> None:
-        self._scribe.write(attempt)
-        if self._on_attempt:
-            self._on_attempt(attempt.figures(backend=self.backend, model=self._model))
+        attempt.settle(is_committed=self.committed_at is not None)
+        with _no_turn_lost():
+            self._scribe.write(attempt)
+            if self._on_attempt:
+                self._on_attempt(attempt.figures(backend=self.backend, model=self._model))
+
+
+@contextmanager
+def _no_turn_lost() -> Iterator[None]:
+    """A fault of whoever writes or counts is no fault of the turn."""
+    try:
+        yield
+    except Exception:
+        logger.exception("an attempt at a turn could not be written down")
 
 
 class Scribe(Protocol):
