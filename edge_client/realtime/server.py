@@ -70,7 +70,15 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
                 task.cancel()
             app.state.calls.close()
 
-    app = FastAPI(title="Antiphon edge", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Antiphon edge",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # Its own spans and logs would hold paths, queries and bodies that clients send.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     app.state.edge = edge
     app.state.loop_lag = LoopLag()
     if edge.crew:
