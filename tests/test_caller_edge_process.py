@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from edge_client.caller.edge_process import edge_process
@@ -15,3 +18,18 @@ async def test_an_edge_that_cannot_start_says_why(tmp_path: Path, nothing_left_b
     with pytest.raises(BackendUnavailable, match=r"did not start:(.|\n)*missing\.yaml"):
         async with edge_process(arguments=("--config", missing)):
             raise AssertionError("started without its settings")
+
+
+@pytest.mark.slow
+@pytest.mark.models
+async def test_the_last_trace_is_written_when_an_edge_is_terminated(tmp_path: Path, nothing_left_behind: None) -> None:
+    file = tmp_path / "traces.jsonl"
+    settings = {"ANTIPHON_TELEMETRY__FILE": str(file)}
+    async with edge_process(arguments=("--engine", "tone"), settings=settings) as edge:
+        async with httpx.AsyncClient() as client:
+            refused = await client.post(
+                f"{edge.url}/v1/realtime/calls", content="v=0", headers={"Content-Type": "application/sdp"}
+            )
+        assert refused.status_code == 400
+    assert edge.process.returncode == -signal.SIGTERM
+    assert "voice.connect" in await asyncio.to_thread(file.read_text)
