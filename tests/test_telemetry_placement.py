@@ -158,7 +158,6 @@ async def test_a_hedged_turn_is_one_trace_in_which_the_loser_is_seen() -> None:
         "  transcribe",
         "  decode.first_text",
         "  decode.first_audio",
-        "  stream",
         "route.decide",
     ]
     assert outcomes(stage.of("infer.request")) == ["told"]

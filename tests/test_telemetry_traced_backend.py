@@ -119,11 +119,12 @@ async def test_an_attempt_that_is_closed_before_its_end_shows_what_was_seen_of_i
         exchange.feed(SPEECH)
         await read(exchange, most=1)
         exchange.commit()
-        await read(exchange, most=3)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await read(exchange)
     assert tracing.tree() == [
         "generate_content tiny",
         "  transcribe",
-        "  stream",
         "generate_content tiny",
         "  transcribe",
         "  decode.first_text",
