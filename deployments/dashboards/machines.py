@@ -6,7 +6,7 @@ from typing import Final
 
 from deployments.dashboards.board import Board, Row
 from deployments.dashboards.objective import RAY
-from deployments.dashboards.panel import Query, lines, quantile, rate
+from deployments.dashboards.panel import INTERVAL, Query, lines, quantile, rate
 from routing.telemetry.metrics import (
     BATCH_SIZE,
     CAPACITY,
@@ -40,8 +40,19 @@ def _fullness(used: Metric, there: Metric, prefix: str = "") -> str:
     return f"sum({prefix}{used.prometheus_name}) / sum({prefix}{there.prometheus_name})"
 
 
-_ENERGY: Final = f"rate({ENERGY.prometheus_name}[$__rate_interval])"
-_CLOUD_ENERGY: Final = f"rate({RAY}{ENERGY.prometheus_name}[$__rate_interval])"
+def _metered(metric: Metric, by: str) -> tuple[Query, Query]:
+    """Of machines, which several programs may read: each tells the same, and is counted once."""
+    edge, cloud = (_once(prefix + metric.prometheus_name) for prefix in ("", RAY))
+    label = f"{{{{{by}}}}}"
+    return Query(f"sum by ({by}) ({edge})", f"edge {label}"), Query(f"sum by ({by}) ({cloud})", f"cloud {label}")
+
+
+def _once(readings: str) -> str:
+    return f"max by (instance, hw_id, source) ({readings})"
+
+
+_ENERGY: Final = _once(f"rate({ENERGY.prometheus_name}[{INTERVAL}])")
+_CLOUD_ENERGY: Final = _once(f"rate({RAY}{ENERGY.prometheus_name}[{INTERVAL}])")
 
 _ROOM: Final = Row(
     "Room",
@@ -79,8 +90,18 @@ _MACHINES: Final = Row(
         ),
         lines("Processors", *_both(CPU_TIME, "instance"), unit="short", description="Cores at work"),
         lines("Memory", *_both(MEMORY, "instance"), unit="bytes"),
-        lines("GPUs at work", *_both(GPU_UTILIZATION, "hw_id"), unit="percentunit"),
-        lines("Power", *_both(POWER, "source"), unit="watt", description="By meters; nothing where there are none"),
+        lines(
+            "GPUs at work",
+            Query(f"max by (instance, hw_id) ({GPU_UTILIZATION.prometheus_name})", "edge {{instance}} {{hw_id}}"),
+            Query(f"max by (instance, hw_id) ({RAY}{GPU_UTILIZATION.prometheus_name})", "cloud {{instance}} {{hw_id}}"),
+            unit="percentunit",
+        ),
+        lines(
+            "Power",
+            *_metered(POWER, "source"),
+            unit="watt",
+            description="By meters; nothing where there are none. A machine with an edge and replicas counts twice.",
+        ),
         lines(
             "Energy for a turn",
             Query(f"(sum({_ENERGY} or {_CLOUD_ENERGY})) / {rate(TURNS.prometheus_name)}", "all machines"),
