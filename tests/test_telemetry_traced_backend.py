@@ -508,3 +508,13 @@ async def test_a_fault_of_who_counts_is_no_fault_of_the_turn(caplog: pytest.LogC
         assert len(await read(exchange)) == 2
     assert [record.message for record in caplog.records] == ["an attempt at a turn could not be written down"]
     assert tracing.named("generate_content device")
+
+
+@on_virtual_time
+async def test_what_an_attempt_did_after_the_users_words_is_not_known_where_nothing_came() -> None:
+    tracing = Tracing.begun()
+    async with opened(local(tracing, 0.1, Heard("hello", is_final=True), NEVER), tracing) as exchange:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await read(exchange)
+    assert tracing.tree() == ["generate_content tiny", "  transcribe"]

@@ -170,7 +170,7 @@ class AttemptRecord:
         for name, moment in self._seen.items():
             yield names.PHASES.get(name, name), 1000 * (moment - begin)
             begin = moment
-        if self._seen and self.last_moment > begin:
+        if self.first_sec is not None and self.last_moment > begin:  # one that never began may have been held back
             yield names.STREAM, 1000 * (self.last_moment - begin)
 
     def attributes(self) -> dict[str, Attribute]:
