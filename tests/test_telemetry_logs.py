@@ -16,6 +16,8 @@ from routing.telemetry.logs import JsonLines, TextLines, in_turn, keep_reserved,
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CARRIER = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-03"}
 
+SAID = "the secret phrase"
+
 PROGRAM = """
 import logging, warnings
 from routing.telemetry.logs import log_to_stderr
@@ -96,7 +98,28 @@ def test_an_error_is_told_in_the_same_line(kept: Kept) -> None:
     told = json.loads(line)
     assert told["message"] == "stumbled over a line\nbreak \x1b[31m"
     assert told["error"]["type"] == "OSError"
-    assert told["error"]["traceback"].endswith("OSError: no room\nleft\n")
+    assert told["error"]["traceback"].endswith("OSError: no room\nleft")
+
+
+@pytest.mark.parametrize("kept", [TextLines(), JsonLines()], indirect=True)
+def test_an_error_that_quotes_what_somebody_said_is_told_without_it(kept: Kept) -> None:
+    try:
+        raise ExceptionGroup("a turn fell over", [ValueError(SAID), OSError("no room")])
+    except ExceptionGroup as group:
+        try:
+            raise KeyError(SAID) from group
+        except KeyError:
+            logging.getLogger("antiphon.lines").exception("stumbled")
+    [line] = kept.lines
+    assert SAID not in line
+    for told in (
+        "a turn fell over",
+        "  ValueError: (it may",
+        "  OSError: no room",
+        "which led to",
+        "KeyError: (it may",
+    ):
+        assert told in line
 
 
 @pytest.mark.parametrize("kept", [TextLines()], indirect=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
+from routing.telemetry.error_text import error_text
 from routing.telemetry.phase import Carrier
 
 type LogForm = Literal["text", "json"]
+type ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 # What these say below a warning holds addresses (aioice, uvicorn), keys in addresses (httpx), descriptions of sessions
 # (aiortc), or what people say (websockets, openai).
@@ -114,6 +116,9 @@ class TextLines(logging.Formatter):
         ids = [f"{kind} {value}" for kind, value in (("turn", subject.turn_id), ("trace", subject.trace_id)) if value]
         return super().formatMessage(record) + (f" ({', '.join(ids)})" if ids else "")
 
+    def formatException(self, ei: ErrorInfo) -> str:  # noqa: N802  (of the base class)
+        return error_text(ei[1]) if ei[1] is not None else ""
+
 
 class JsonLines(logging.Formatter):
     """One JSON object in one line: time (UTC), level, logger and message; ids and an error where there are any."""
@@ -145,4 +150,4 @@ def _about(carrier: Carrier, turn_id: str, session_id: str) -> Subject:
 
 
 def _error(error: BaseException) -> dict[str, str]:
-    return {"type": type(error).__qualname__, "traceback": "".join(traceback.format_exception(error))}
+    return {"type": type(error).__qualname__, "traceback": error_text(error)}
