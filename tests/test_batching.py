@@ -71,6 +71,7 @@ async def test_who_comes_while_a_batch_runs_is_in_the_next_one_and_no_batch_is_t
     assert doubling.began == [0.0, 1.0, 2.0]
     statistics = batcher.statistics()
     assert (statistics.largest, statistics.waiting, statistics.failed) == (4, 0, 0)
+    assert sum(size * count for size, count in batcher.sizes().items()) == statistics.calls
     assert statistics.longest_wait_sec == pytest.approx(1.5)
     assert statistics.mean_wait_sec == pytest.approx((0.9 + 0.8 + 0.7 + 0.6 + 1.5 + 1.4) / 7)
 

@@ -20,7 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_client.cloud.backend import CloudBackend
 from edge_client.cloud.settings import CloudSettings
-from edge_client.trace.otlp import spans_of
 from edge_client.trace.recorded_span import RecordedSpan
 from routing.contender import Contender
 from routing.errors import AtCapacity
@@ -38,6 +37,7 @@ from routing.turns import Backend, HistoryItem, Message, Turn
 from routing.wire import Open, decode, encode
 from tests.cloud import Cloud, local_cloud
 from tests.cloud_talk import CHUNK, Answer, Talker
+from tests.cloud_trace import trace_of, written
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -84,41 +84,6 @@ async def edge(cloud: Cloud, file: Path) -> AsyncIterator[Edge]:
         remote = TracedBackend(CloudBackend(CloudSettings(url=cloud.url)), spans=spans, is_remote=True)
         contender = Contender(remote, Outlook("cloud", Traits(is_remote=True)))
         yield Edge(Router([contender], settings=RoutingSettings(policy="cloud")), spans)
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What all processes wrote of one turn."""
-
-    spans: tuple[RecordedSpan, ...]
-
-    def named(self, name: str) -> list[RecordedSpan]:
-        """In the order of their beginnings."""
-        return sorted((span for span in self.spans if span.name == name), key=lambda span: span.begin_ns)
-
-    def one(self, name: str) -> RecordedSpan:
-        (span,) = self.named(name)
-        return span
-
-    def children(self, parent: RecordedSpan) -> list[RecordedSpan]:
-        found = [span for span in self.spans if span.parent_id == parent.span_id]
-        return sorted(found, key=lambda span: span.begin_ns)
-
-
-async def trace_of(file: Path, turn: Turn, *complete: str) -> Trace:
-    """The trace of a turn, once these spans of it are there."""
-    trace_id = trace_id_of(turn.trace_context)
-    async with asyncio.timeout(10):
-        while True:
-            spans = tuple(span for span in await asyncio.to_thread(written, file) if span.trace_id == trace_id)
-            if {*complete} <= {span.name for span in spans}:
-                return Trace(spans)
-            await asyncio.sleep(0.1)
-
-
-def written(file: Path) -> list[RecordedSpan]:
-    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
-    return [span for line in lines if line.endswith(b"\n") for span in spans_of(line)]
 
 
 STRANGER = {"traceparent": "00-0123456789abcdef0123456789abcdef-0123456789abcdef-03"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.batch import Batch
 from deployments.engine.engine import STUCK_AFTER_SEC
 from deployments.lfm2_audio import Lfm2Audio, open_lfm2_audio
 from routing.errors import BackendUnavailable, ModelError, SettingsError
@@ -41,9 +42,17 @@ async def test_it_answers_and_tells_how_full_it_is() -> None:
     async with open_lfm2_audio(await asyncio.to_thread(settings)) as model:
         assert model.backend.name == "lfm2-audio"
         assert model.load() == Load(slots=2, in_use=0)
+        batches: list[Batch] = []
+        model.watch(batches.append)
         events = await answered(model)
         assert isinstance(events[-1], ReplyEnd)
         assert any(isinstance(event, AudioChunk) for event in events)
+        admitting, *slow = batches
+        assert (admitting.admitted, admitting.size) == (("turn",), 1)
+        assert not any(batch.admitted for batch in slow)
+        assert admitting.prefill_tokens > 0
+        assert admitting.ended > admitting.began
+        assert model.batch_sizes() == {1: model._engine.statistics().scheduler.steps}
         load = model.load()
         assert load.first_audio_p95_sec is not None
         assert (load.in_use, load.waiting, load.queue_wait_sec) == (0, 0, 0.0)
