@@ -18,6 +18,7 @@ from tests.queries import unknown_names
 ROOT = Path(__file__).parent.parent
 WRITTEN = ROOT / "configs" / "telemetry" / "grafana" / "dashboards"
 JSON = {path.stem: json.loads(path.read_text()) for path in sorted(WRITTEN.glob("*.json"))}
+BOUND = re.compile(r'(\w+)_bucket\{[^}]*\ble="([^"]+)"')
 UNITS = {"s", "percentunit", "reqps", "short", "bytes", "watt", "joule"}
 
 
@@ -69,6 +70,13 @@ def test_every_metric_of_the_table_is_on_a_board() -> None:
     """What nobody looks at need not be counted."""
     asked = " ".join(query for board in JSON.values() for query in queries(board))
     assert [metric.name for metric in METRICS if metric.prometheus_name not in asked] == []
+
+
+def test_every_bound_is_the_edge_of_a_bucket() -> None:
+    metrics = {metric.prometheus_name: metric for metric in METRICS}
+    asked = [found for board in JSON.values() for query in queries(board) for found in BOUND.findall(query)]
+    assert asked
+    assert all(float(bound) in metrics[name.removeprefix("ray_")].bounds for name, bound in asked)
 
 
 def test_spans_are_asked_for_by_the_names_that_they_have() -> None:
