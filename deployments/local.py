@@ -125,7 +125,10 @@ def with_telemetry(args: dict[str, Any], *, traces: Path | None, otlp: str) -> d
     told = {**(args.get("telemetry") or {})}
     told |= {"file": str(traces.absolute())} if traces else {}
     told |= {"endpoint": otlp} if otlp else {}
-    settings_of(TelemetrySettings, told)
+    try:
+        settings_of(TelemetrySettings, told)
+    except SettingsError as error:
+        raise SettingsError(f"--otlp{str(error).removeprefix('endpoint')}") from None
     return {**args, "telemetry": told}
 
 

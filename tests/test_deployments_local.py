@@ -38,7 +38,8 @@ def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_it_says_how_it_is_used() -> None:
     told = ended("--help")
     assert told.returncode == 0
-    for word in ("--config", "--port", "--transport", "--verbose", "python -m deployments.local", "/v1/replicas"):
+    options = ("--config", "--port", "--transport", "--traces", "--otlp", "--metrics-port", "--verbose")
+    for word in (*options, "python -m deployments.local", "/v1/replicas"):
         assert word in told.stdout
 
 

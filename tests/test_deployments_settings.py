@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.local import read_args
+from deployments.local import read_args, with_telemetry
 from deployments.settings import AppSettings, checked
 from deployments.transport import CLUSTER, environment
 from routing.errors import SettingsError
@@ -82,3 +82,20 @@ def test_a_fault_in_a_file_is_told_with_its_name(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump({"applications": [{"args": {"modell": "cascade"}}]}))
     with pytest.raises(SettingsError, match=r"serve\.yaml: modell: there is no such setting; did you mean model\?"):
         read_args(config)
+
+
+def test_the_command_line_says_last_where_traces_go(tmp_path: Path) -> None:
+    args = {"telemetry": {"file": "elsewhere", "content": True}, "model": "cascade"}
+    told = with_telemetry(args, traces=tmp_path / "traces.jsonl", otlp="http://127.0.0.1:4318")
+    assert checked(told).telemetry.model_dump(include={"file", "endpoint", "content"}) == {
+        "file": str(tmp_path / "traces.jsonl"),
+        "endpoint": "http://127.0.0.1:4318",
+        "content": True,
+    }
+    assert checked(with_telemetry(args, traces=None, otlp="")) == checked(args)
+    assert checked(with_telemetry({}, traces=Path("here"), otlp="")).telemetry.file == str(Path("here").absolute())
+
+
+def test_a_collector_without_an_address_is_told_before_ray_starts() -> None:
+    with pytest.raises(SettingsError, match="--otlp: expected the address of a collector like"):
+        with_telemetry({}, traces=None, otlp="nowhere")
