@@ -18,6 +18,7 @@ CONFIGURATIONS = [
     "prometheus.yaml",
     "grafana/provisioning/datasources/datasources.yaml",
 ]
+FIELDS = set("image command environment volumes ports mem_limit restart depends_on healthcheck extra_hosts".split())
 SERVED = {"collector": {4317, 8888, 8889}, "jaeger": {4317, 8888, 16686}, "prometheus": {9090}}  # inside, by default
 
 
@@ -33,6 +34,13 @@ def test_what_is_mounted_is_there(name: str) -> None:
             assert (TELEMETRY / source).exists(), source
         else:
             assert source in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_says_only_what_compose_understands(name: str) -> None:
+    assert SERVICES[name].keys() <= FIELDS
+    assert set(SERVICES[name].get("depends_on", ())) <= SERVICES.keys()
+    assert SERVICES[name].get("healthcheck", {}).keys() <= {"test", "interval", "timeout", "retries"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
