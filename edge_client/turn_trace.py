@@ -193,11 +193,13 @@ class TurnTrace:
         )
 
     def _tell(self) -> None:
+        """The spans of this turn alone: another session's may belong to the same trace, if somebody joined that."""
         if not self._emit:
             return
         story, clock = self._story, self._session.telemetry.spans(names.EDGE).clock
         origin = story.opened if story.speech_end is None else story.speech_end
-        spans = self._session.telemetry.book.trace(self.trace_id)
+        trace = self._session.telemetry.book.trace(self.trace_id)
+        spans = tuple(span for span in trace if span.attributes.get(names.TURN_ID) == self._turn_id)
         self._emit(TurnTraced(self._turn_id, self.trace_id, clock.epoch_ns(origin), spans))
 
 

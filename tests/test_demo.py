@@ -25,13 +25,22 @@ from edge_client.demo.cloud_process import Cloud, cloud_starting, kill
 from edge_client.demo.conversation import Act, Asked, CloudInPlay, converse
 from edge_client.demo.pauses import Pause, deadline_ms, pauses, read_records
 from edge_client.demo.programme import Programme
-from edge_client.demo.verdict import LEAST_ANSWERED, trials, verdict, verdict_on_pauses, verdict_on_places
+from edge_client.demo.verdict import (
+    LEAST_ANSWERED,
+    trials,
+    verdict,
+    verdict_on_pauses,
+    verdict_on_places,
+    verdict_on_traces,
+)
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
 from edge_client.network.relay import open_relay
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.switchboard import open_switchboard
 from edge_client.settings import EdgeSettings
+from edge_client.trace.archive import Omissions
+from edge_client.trace.summary import Summary, TurnFigures
 from routing.contender import HERE
 from routing.errors import BackendUnavailable
 from routing.latency import LEVELS, Distribution
@@ -96,6 +105,30 @@ def test_too_few_answers_are_a_fault() -> None:
 def test_an_answer_must_come_whatever_happens_to_the_cloud() -> None:
     (fault,) = verdict([*GOOD, asked("killed", "A story.", "", answered=False)])
     assert "expected an answer to 'A story.'" in fault
+
+
+def traced(*, unattributed_ms: float) -> Summary:
+    """One turn, whose V2V was 300 ms."""
+    figures = TurnFigures(
+        number=1,
+        turn_id="turn",
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+        target="device",
+        hedged=False,
+        outcome="ok",
+        measured="caller",
+        v2v_ms=300.0,
+        unattributed_ms=unattributed_ms,
+    )
+    return Summary(turns=(figures,), without={}, unrooted=0, omissions=Omissions(), groups=())
+
+
+def test_each_answered_turn_must_say_where_its_time_went() -> None:
+    assert list(verdict_on_traces(GOOD, traced(unattributed_ms=15.0))) == []
+    (fault,) = verdict_on_traces(GOOD[:1], traced(unattributed_ms=18.0))
+    assert fault == "expected 95% of V2V to be explained, got 94.0% in turn"
+    (missing,) = verdict_on_traces([asked("chosen", "What day is it?", turn_id="another")], traced(unattributed_ms=0.0))
+    assert missing.startswith("expected a trace of 'What day is it?'")
 
 
 DEVICE = Prospect(name="device", traits=HERE, response=Distribution((0.5,) * len(LEVELS)), asked_ago_sec=0.2)

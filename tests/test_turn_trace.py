@@ -180,6 +180,20 @@ async def test_what_is_not_written_when_the_session_ends_is_written_then(telemet
     assert root_of(trace_of(stage, telemetry)).attributes[names.OUTCOME] == "ok"
 
 
+@on_virtual_time
+async def test_a_caller_is_told_nothing_of_other_turns_of_the_trace_that_they_joined(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("one", seconds=1.5), say("two", seconds=1.5)) as stage:
+        for _ in range(2):
+            stage.session.join_trace(STRANGER)
+            await stage.speak(0.6)
+            await stage.pause(0.8)
+            stage.session.take_report(report(stage))
+            await stage.pause(2)
+    first, second = stage.got(TurnTraced)
+    assert first.trace_id == second.trace_id
+    assert {span.attributes[names.TURN_ID] for span in second.spans} == {second.turn_id}
+
+
 @pytest.mark.parametrize("turn_id", ["turn_unknown", ""])
 @on_virtual_time
 async def test_a_report_of_no_turn_is_refused(telemetry: Telemetry, turn_id: str) -> None:

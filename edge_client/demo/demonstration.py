@@ -20,14 +20,17 @@ from edge_client.demo.cloud_process import Command, cloud_starting
 from edge_client.demo.conversation import Asked, CloudInPlay, converse
 from edge_client.demo.pauses import GRACE_MS, Pause, pauses, read_records
 from edge_client.demo.programme import Programme
-from edge_client.demo.verdict import trials, verdict, verdict_on_pauses, verdict_on_places
+from edge_client.demo.verdict import trials, verdict, verdict_on_pauses, verdict_on_places, verdict_on_traces
 from edge_client.network.relay import open_relay
+from edge_client.trace.archive import open_archive
+from edge_client.trace.summary import Summary, summarise
 from routing.record import PlacementRecord
 
 FOLDER = Path("artifacts/demo")
 RECORDS = "placements.jsonl"
 TRACES = "traces.jsonl"
 LONGEST_START_SEC = 10.0
+TRACED_SEC = 1.5  # until the last spans are in the file
 MOST_MEMORY_MB = 900
 
 
@@ -62,10 +65,11 @@ async def demo(
     ):
         asked = await converse(edge.url, programme, console, folder=folder, cloud=hybrid.cloud)
         faults = list(await _judge(asked, records, console) if hybrid.cloud else verdict(asked))
+        faults += await _judge_traces(asked, traces, console)
         _show([each.turn for each in asked], edge, console)
         for fault in faults:
             console.print(f"[red]{escape(fault)}[/]")
-        console.print(f"The replies are in {folder}. Where the time went: antiphon trace summary {folder / TRACES}")
+        console.print(f"The replies are in {folder}. More on the time: antiphon trace summary {folder / TRACES}")
         if not once:
             await _leave_running(edge, console)
     return not faults
@@ -105,6 +109,21 @@ async def _judge(asked: Sequence[Asked], records: Path, console: Console) -> Ite
     measured = list(pauses([each.turn for each in asked], found, trials(asked)))
     console.print(_pauses_table(measured))
     return _faults(asked, found, measured)
+
+
+async def _judge_traces(asked: Sequence[Asked], traces: Path, console: Console) -> list[str]:
+    """Whether it is known of each turn where its time went; what is known of all is shown."""
+    await asyncio.sleep(TRACED_SEC)
+    summary = await asyncio.to_thread(_summed_up, traces)
+    least = summary.least_explained
+    if least:
+        console.print(f"Named waits explain {least.explained:.1%} of the V2V of each of {len(summary.turns)} turns")
+    return list(verdict_on_traces(asked, summary))
+
+
+def _summed_up(traces: Path) -> Summary:
+    with open_archive([traces]) as archive:
+        return summarise(archive)
 
 
 def _faults(asked: Sequence[Asked], records: Mapping[str, PlacementRecord], measured: Sequence[Pause]) -> Iterator[str]:

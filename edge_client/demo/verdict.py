@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from edge_client.caller.wording import same_words
 from edge_client.demo.conversation import Act, Asked
 from edge_client.demo.pauses import GRACE_MS, Pause
+from edge_client.trace.summary import Summary
 from routing.record import PlacementRecord
 
 LEAST_ANSWERED = 5
+LEAST_EXPLAINED = 0.95  # of V2V, by named waits
 TRIALS: frozenset[Act] = frozenset({"slowed", "killed", "bereft"})  # in which the cloud is in trouble
 UNJUDGED: frozenset[Act] = frozenset({"killed", "barge-in"})  # what was understood there matters to nobody
 
@@ -58,3 +60,14 @@ def verdict_on_pauses(pauses: Iterable[Pause]) -> Iterator[str]:
     for pause in pauses:
         if pause.too_long:
             yield f"expected no pause longer than the deadline and {GRACE_MS:.0f} ms, got one in {pause}"
+
+
+def verdict_on_traces(asked: Iterable[Asked], summary: Summary) -> Iterator[str]:
+    """Whether each answered turn has a trace that says where its time went."""
+    traced = {turn.turn_id: turn for turn in summary.turns}
+    for each in asked:
+        turn = traced.get(each.turn.turn_id or "")
+        if turn is None and each.turn.answered:
+            yield f"expected a trace of {each.question.text!r} from its last sound to its answer's first, got none"
+        elif turn and turn.explained < LEAST_EXPLAINED:
+            yield f"expected {LEAST_EXPLAINED:.0%} of V2V to be explained, got {turn.explained:.1%} in {turn.turn_id}"
