@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_client.loop_lag import LoopLagStatistics
-from edge_client.realtime.edge_metrics import OUTCOMES, EdgeFigures, EdgeMetrics, SoundTotals, per_token_sec
+from edge_client.realtime.edge_metrics import OUTCOMES, EdgeFigures, EdgeMetrics, SoundTotals
 from edge_client.turn_story import Interruption, TurnStory
 from edge_client.turn_trace import TurnFigures
 from routing.latency import LEVELS, Distribution
@@ -188,13 +188,6 @@ def test_an_attempt_is_counted_by_its_model() -> None:
         '{model="smollm2",outcome="failed"}': 0.5,
     }
     assert shown(counted, "gen_ai_server_time_to_first_token_seconds_count") == {'{model="smollm2"}': 1}
-    assert shown(counted, "gen_ai_server_time_per_output_token_seconds_sum") == {'{model="smollm2"}': 0.1}
-
-
-def test_steps_of_an_answer_that_was_held_back_are_timed_by_its_backend_or_not_at_all() -> None:
-    assert per_token_sec(attempt(is_speculative=True)) is None
-    assert per_token_sec(attempt(is_speculative=True, timings_ms={"rest": 500.0})) == 0.05
-    assert per_token_sec(attempt(output_tokens=1)) is None
 
 
 def test_an_edge_shows_how_it_is_doing() -> None:

@@ -62,7 +62,6 @@ _COUNTED: Final = Row(
         ),
         lines(
             "Step p95",
-            Query(quantile(0.95, TIME_PER_TOKEN, "model"), "edge, {{model}}"),
             Query(quantile(0.95, TIME_PER_TOKEN, "model", ray=True), "cloud, {{model}}"),
             unit="s",
             width=8,

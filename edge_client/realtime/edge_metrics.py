@@ -144,9 +144,6 @@ class EdgeMetrics:
         self._instruments.record(metrics.REQUEST_DURATION, figures.duration_sec, labels, carrier=carrier)
         if figures.first_sec is not None:
             self._instruments.record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec, model, carrier=carrier)
-        each_sec = per_token_sec(figures)
-        if each_sec is not None:
-            self._instruments.record(metrics.TIME_PER_TOKEN, each_sec, model, carrier=carrier)
 
     # -- the program ---------------------------------------------------------------------------------------------------
 
@@ -176,18 +173,3 @@ class EdgeMetrics:
         for each in self._shown():
             yield Reading(each.sound.concealed, {"direction": "in"})
             yield Reading(self._concealed_out_sec, {"direction": "out"})
-
-
-def per_token_sec(figures: AttemptFigures) -> float | None:
-    """Seconds for each step after the first; None where steps were not counted.
-
-    What was asked before the turn's end was held back, so that only the backend itself can tell how long it worked.
-    """
-    if figures.first_sec is None or figures.output_tokens < 2:
-        return None
-    rest_ms = figures.timings_ms.get("rest")
-    if rest_ms is not None:
-        return rest_ms / 1000 / (figures.output_tokens - 1)
-    if figures.is_speculative:
-        return None
-    return (figures.duration_sec - figures.first_sec) / (figures.output_tokens - 1)

@@ -174,7 +174,7 @@ TIME_PER_TOKEN = Metric(
     description="Time per output step after the first",
     labels=("model",),
     bounds=PER_TOKEN_SEC,
-    place="both",
+    place="cloud",
 )
 REQUEST_DURATION = Metric(
     name="gen_ai.server.request.duration",
