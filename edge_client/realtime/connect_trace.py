@@ -82,4 +82,5 @@ def _steps(moments: ConnectMoments) -> Iterator[Phase]:
     )
     for name, begin, end in steps:
         if begin is not None and end is not None:
-            yield Phase(name=name, begin=begin, end=max(begin, end))
+            way = {names.SELECTED_PAIR: moments.pair_type} if name == names.ICE_CONNECT else {}
+            yield Phase(name=name, begin=begin, end=max(begin, end), attributes=way)

@@ -265,7 +265,8 @@ async def _report_relay(settings: PeerSettings) -> None:
     if not settings.turn.urls:
         return
     try:
-        logger.info("the TURN server gives relays at %s", await check_relay(settings.turn, now=time.time()))
+        await check_relay(settings.turn, now=time.time())
+        logger.info("the TURN server gives relays")
     except SettingsError as fault:
         logger.error("%s", fault)
 

@@ -110,7 +110,7 @@ class EventsChannel:
     def _refuse(self, fault: InvalidRequest, now: float) -> None:
         self.refused += 1
         if self._patience.spend(now):
-            logger.warning("refused a message on the data channel: %s", fault)
+            logger.warning("refused a message on the data channel: %s", fault.code)  # its text may quote the caller
             self._on_refused(fault)
         else:
             self._on_excess("messages that are refused, and no end of them")

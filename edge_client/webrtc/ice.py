@@ -21,6 +21,7 @@ from edge_client.webrtc.handshake import insist
 
 logger = logging.getLogger(__name__)
 
+PAIR_TYPES = ("relay", "srflx", "prflx", "host")  # the farther one of the two ends tells
 LOOPBACK = "127.0.0.1"
 
 # What was let in waits in a queue until the handshake or the sound takes it, which is at once: a queue of this length
@@ -68,6 +69,13 @@ class Ice:
     def sockets(self) -> list[StunProtocol]:
         """All that are open. They open while the local description is set."""
         return [protocol for connection in self._connections for protocol in connection._protocols]  # noqa: SLF001
+
+    @property
+    def pair_type(self) -> str | None:
+        """What kind of address the way to the caller needs: "relay", "srflx", "prflx" or "host"; None before."""
+        pairs = [pair for connection in self._connections for pair in connection._nominated.values()]  # noqa: SLF001
+        kinds = {candidate.type for pair in pairs for candidate in (pair.local_candidate, pair.remote_candidate)}
+        return next((kind for kind in PAIR_TYPES if kind in kinds), None)
 
     def _guard(self, connection: Connection) -> None:
         self._connections.append(connection)

@@ -12,5 +12,6 @@ class ConnectMoments:
     offered: float
     answered: float | None = None
     reached: float | None = None  # a way to the caller was found (ICE)
+    pair_type: str | None = None  # and by what kind of address
     connected: float | None = None  # and secured (DTLS): sound can flow
     first_sound: float | None = None  # the caller's first packet was heard

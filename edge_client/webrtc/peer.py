@@ -307,6 +307,7 @@ class Peer:
     def _ice_state_changed(self) -> None:
         if self.moments.reached is None and self._connection.iceConnectionState in ("connected", "completed"):
             self.moments.reached = self._loop.time()
+            self.moments.pair_type = self._ice.pair_type
 
     def _let_go(self, fault: str) -> None:
         """The caller asks for more than is any call's share."""
