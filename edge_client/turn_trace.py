@@ -69,13 +69,20 @@ class SessionTracing:
         span = self.telemetry.spans(names.EDGE).begin(
             names.TURN, at=story.opened, parent=self._joined, attributes=ids, links=[self._before, *self._links]
         )
+        trace = TurnTrace(self, span, story, turn_id=turn_id, ids=ids, before=self._before, joined=self._joined)
         self._joined, self._before = {}, span.carrier
-        trace = self._open[turn_id] = TurnTrace(self, span, story, turn_id=turn_id, ids=ids)
+        self._open[turn_id] = trace
         return trace
 
     def join(self, carrier: Carrier) -> None:
         """The next turn that begins belongs to the trace of ``carrier``."""
         self._joined = carrier
+
+    def ask(self, trace: TurnTrace) -> None:
+        """A reply is asked to a turn that has begun: what was announced was this one, and can only be linked now."""
+        if self._joined:
+            trace.link(self._joined)
+            self._joined = {}
 
     def take_report(self, report: CallerReport, emit: Callable[[TurnTraced], None]) -> None:
         """What the caller measured of a turn; ``emit`` tells them its trace once that is written.
@@ -96,10 +103,16 @@ class SessionTracing:
     def forget(self, turn_id: str) -> None:
         self._open.pop(turn_id, None)
 
+    def take_back(self, trace: TurnTrace) -> None:
+        """It was no turn: whatever was announced is still to come, and nothing links to it."""
+        if self._before is trace.carrier:
+            self._before, self._joined = trace.before, self._joined or trace.joined
+
     def make_room(self) -> None:
         """Callers who never report keep nobody waiting."""
-        while len(self._open) > MOST_REPORTED:
-            next(iter(self._open.values())).write()
+        over = [trace for trace in self._open.values() if trace.is_over]
+        for trace in over[:-MOST_REPORTED]:
+            trace.write()
 
     def close(self) -> None:
         """Nobody reports any more: write what is over."""
@@ -108,12 +121,28 @@ class SessionTracing:
 
 
 class TurnTrace:
-    """Made by `SessionTracing.begin`. A turn that is never `over` leaves no trace."""
+    """Made by `SessionTracing.begin`. A turn that is never `over` leaves no trace.
+
+    Args:
+        before: the turn that it links to
+        joined: the trace of the caller's that it belongs to
+    """
 
     def __init__(
-        self, session: SessionTracing, span: LiveSpan, story: TurnStory, *, turn_id: str, ids: Mapping[str, Attribute]
+        self,
+        session: SessionTracing,
+        span: LiveSpan,
+        story: TurnStory,
+        *,
+        turn_id: str,
+        ids: Mapping[str, Attribute],
+        before: Carrier,
+        joined: Carrier,
     ) -> None:
         self.carrier = span.carrier
+        self.before = before
+        self.joined = joined
+        self.is_over = False
         self._session = session
         self._span = span
         self._story = story
@@ -142,9 +171,17 @@ class TurnTrace:
     def dropped(self) -> None:
         """It was none: nobody was asked anything."""
         self._session.forget(self._turn_id)
+        self._session.take_back(self)
+
+    def link(self, carrier: Carrier) -> None:
+        """The caller says that it has to do with a trace of theirs."""
+        self._span.link(carrier)
 
     def over(self, outcome: TurnOutcome, told: TurnReport | None, now: float) -> None:
-        """The reply was heard out or cut, or there is none to come. Called once."""
+        """The reply was heard out or cut, or there is none to come. The first time counts."""
+        if self.is_over:
+            return
+        self.is_over = True
         if self._story.over is None:
             self._story.over = now
         self._ending = (outcome, told)
@@ -160,8 +197,8 @@ class TurnTrace:
         """Write the trace as far as it is known; does nothing for a turn that goes on."""
         if self._timer:
             self._timer.cancel()
-        self._session.forget(self._turn_id)
         if self._ending:
+            self._session.forget(self._turn_id)
             outcome, told = self._ending
             self._ending = None
             self._write(outcome, told)

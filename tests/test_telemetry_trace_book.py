@@ -52,7 +52,7 @@ def test_spans_are_shown_as_they_leave_the_process() -> None:
 
 
 def test_the_trace_that_was_written_to_longest_ago_is_forgotten_first() -> None:
-    book = TraceBook(traces=2)
+    book = TraceBook(spans=3)
     spans = spans_into(book)
     first, second = written(spans), written(spans)
     written(spans, parent={"traceparent": f"00-{first}-b7ad6b7169203331-01"})
@@ -60,9 +60,37 @@ def test_the_trace_that_was_written_to_longest_ago_is_forgotten_first() -> None:
     assert [len(book.trace(each)) for each in (first, second, third)] == [2, 0, 1]
 
 
-def test_of_a_trace_without_end_the_beginning_is_kept() -> None:
-    book = TraceBook(spans_per_trace=3)
-    assert len(book.trace(written(spans_into(book), spans_within=5))) == 3
+def test_of_a_trace_without_end_the_last_are_kept() -> None:
+    book = TraceBook(spans=2, spans_per_trace=3)
+    assert [span.name for span in book.trace(written(spans_into(book), spans_within=5))][1:] == [
+        "playout",
+        "voice.turn",
+    ]
+
+
+def test_those_who_only_knock_make_no_turn_forgotten() -> None:
+    book = TraceBook()
+    spans = spans_into(book)
+    turn = written(spans, spans_within=20)
+    for _ in range(1000):
+        written(spans)
+    assert len(book.trace(turn)) == 21
+
+
+def test_of_a_trace_that_many_belong_to_each_is_shown_its_own() -> None:
+    book = TraceBook()
+    spans = spans_into(book)
+    first = spans.begin("voice.turn", at=100.0)
+    second = spans.begin("voice.turn", at=100.0, parent=first.carrier)
+    for turn, name in ((first, "playout"), (second, "interrupt")):
+        waits = Phase(
+            name="endpoint.wait", begin=100.0, end=101.0, children=(Phase(name=name, begin=100.0, end=101.0),)
+        )
+        spans.write([waits], parent=turn.carrier)
+        turn.end(at=102.0)
+    assert [span.name for span in book.within(first.carrier)] == ["playout", "endpoint.wait", "voice.turn"]
+    assert [span.name for span in book.within(second.carrier)] == ["interrupt", "endpoint.wait", "voice.turn"]
+    assert book.within({}) == ()
 
 
 def test_of_what_is_no_trace_there_is_nothing() -> None:

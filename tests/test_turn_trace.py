@@ -150,6 +150,22 @@ async def test_a_report_adds_what_the_caller_felt_and_is_answered_with_the_trace
 
 
 @on_virtual_time
+async def test_who_joins_a_strangers_trace_is_not_shown_it(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2)) as one, staged(telemetry, say("no", seconds=0.2)) as other:
+        await one.speak(0.6)
+        await one.pause(2)
+        other.session.join_trace(one.backend.turns[0].trace_context)
+        other.session.expect_reports()
+        await other.speak(0.6)
+        await other.pause(2)
+        other.session.take_report(report(other))
+        (traced,) = other.got(TurnTraced)
+        joined = one.backend.turns[0].trace_context["traceparent"]
+    assert joined.split("-")[1:3] == [traced.trace_id, root_of(traced.spans).parent_id]
+    assert {span.attributes[names.TURN_ID] for span in traced.spans} == {traced.turn_id}
+
+
+@on_virtual_time
 async def test_a_caller_who_reports_is_waited_for(telemetry: Telemetry) -> None:
     async with staged(telemetry, say("noon", seconds=0.2)) as stage:
         stage.session.expect_reports()

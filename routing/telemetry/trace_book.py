@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
+from routing.telemetry import names
 from routing.telemetry.finished_span import FinishedSpan
+from routing.telemetry.phase import Carrier
+from routing.telemetry.spans import span_of
 
-TRACES = 64
+SPANS = 4096  # of some two hundred turns; whoever only knocks leaves one each time
 SPANS_PER_TRACE = 256
+MAY_CONTINUE = frozenset({names.TURN, names.CONNECT})  # a trace of a stranger's
 
 
 class TraceBook(SpanProcessor):
-    """Keeps the finished spans of the ``traces`` that were written to last, ``spans_per_trace`` at most of each.
+    """Keeps the last finished ``spans``, whole traces of them, and of each trace the last ``spans_per_trace``.
 
-    What is beyond is left out: the oldest trace, and of one trace the newest spans. Spans may end on any thread.
+    What is beyond is forgotten: the trace that was written to longest ago, and of one trace what ended first: a turn's
+    own span ends last. Spans may end on any thread.
     """
 
-    def __init__(self, *, traces: int = TRACES, spans_per_trace: int = SPANS_PER_TRACE) -> None:
-        self._traces = traces
+    def __init__(self, *, spans: int = SPANS, spans_per_trace: int = SPANS_PER_TRACE) -> None:
+        self._spans = spans
         self._spans_per_trace = spans_per_trace
-        self._pages: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
+        self._kept = 0
+        self._pages: OrderedDict[int, deque[ReadableSpan]] = OrderedDict()
         self._lock = threading.RLock()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -31,12 +38,13 @@ class TraceBook(SpanProcessor):
         context = span.context
         assert context is not None, "only spans of a tracer come here"
         with self._lock:
-            page = self._pages.setdefault(context.trace_id, [])
+            page = self._pages.setdefault(context.trace_id, deque(maxlen=self._spans_per_trace))
             self._pages.move_to_end(context.trace_id)
-            if len(page) < self._spans_per_trace:
-                page.append(span)
-            if len(self._pages) > self._traces:
-                self._pages.popitem(last=False)
+            self._kept -= len(page)
+            page.append(span)
+            self._kept += len(page)
+            while self._kept > self._spans and len(self._pages) > 1:
+                self._kept -= len(self._pages.popitem(last=False)[1])
 
     def trace(self, trace_id: str) -> tuple[FinishedSpan, ...]:
         """The spans of a trace in the order of their ends; none where it is unknown, or forgotten."""
@@ -47,6 +55,23 @@ class TraceBook(SpanProcessor):
         with self._lock:
             page = tuple(self._pages.get(key, ()))
         return tuple(finished(span) for span in page)
+
+    def within(self, carrier: Carrier) -> tuple[FinishedSpan, ...]:
+        """The span that ``carrier`` names and all below it, but for other turns; in the order of their ends.
+
+        Callers say themselves which trace and span a turn belongs to: what else is there may be somebody else's.
+        """
+        context = span_of(carrier).get_span_context()
+        spans = self.trace(f"{context.trace_id:032x}")
+        parents = {span.span_id: "" if span.name in MAY_CONTINUE else span.parent_id for span in spans}
+        return tuple(span for span in spans if f"{context.span_id:016x}" in _line(span.span_id, parents))
+
+
+def _line(span_id: str, parents: Mapping[str, str]) -> Iterator[str]:
+    """The span and what is above it."""
+    while span_id:
+        yield span_id
+        span_id = parents.get(span_id, "")
 
 
 def finished(span: ReadableSpan) -> FinishedSpan:
