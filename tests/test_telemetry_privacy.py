@@ -1,4 +1,7 @@
-"""A secret is said through the whole of Antiphon, and nothing that leaves it in traces, metrics and logs repeats it."""
+"""A secret is said through the whole of Antiphon, and nothing that leaves it in traces, metrics and logs repeats it.
+
+Caller, edge, ingress and replica are processes of their own here, and a turn is one tree over all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,6 +25,7 @@ from edge_client.caller.spoken import Reply
 from edge_client.demo.cloud_process import free_port
 from edge_client.trace.otlp import spans_of
 from routing.telemetry import names
+from routing.telemetry.finished_span import FinishedSpan
 
 pytestmark = [pytest.mark.models, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -33,27 +38,34 @@ DESCRIPTIONS = re.compile(r"a=candidate|ice-ufrag|ice-pwd|a=fingerprint|v=0\\r|m
 ADDRESSES = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")  # of IP version 4, which is all there is here
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of ours, with all that it writes in ``log``."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def address(self, ready: str) -> str:
+        """What follows ``ready`` there. Waits for it."""
+        deadline = time.monotonic() + START_SEC
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if found := re.search(rf"{ready} (\S+)", self.log.read_text()):
+                return found[1]
+            time.sleep(0.1)
+        raise AssertionError(f"it did not start:\n{self.log.read_text()}")
+
+
 @contextmanager
-def program(*arguments: str, ready: str, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """A program of ours with all that it writes in ``log``; what followed ``ready`` there."""
+def started(*arguments: str, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[Program]:
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments], stdout=output, stderr=output, env=os.environ | (settings or {})
         )
         try:
-            yield _address(process, ready, log)
+            yield Program(process, log)
         finally:
             process.terminate()
             process.wait(STOP_SEC)
-
-
-def _address(process: subprocess.Popen[bytes], ready: str, log: Path) -> str:
-    deadline = time.monotonic() + START_SEC
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(rf"{ready} (\S+)", log.read_text()):
-            return found[1]
-        time.sleep(0.1)
-    raise AssertionError(f"it did not start:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +79,26 @@ def edge(folder: Path) -> Iterator[str]:
     config, traces = folder / "serve.yaml", folder / "traces.jsonl"
     config.write_text(
         "applications: [{name: antiphon, import_path: 'deployments.app:app', args:"
-        f" {{model: cascade, ingress: {{keys: [{CLOUD_KEY}]}}}}}}]\n"
+        f" {{model: cascade, replicas: {{count: 1}}, ingress: {{keys: [{CLOUD_KEY}]}}}}}}]\n"
     )
     port = str(free_port())
     local = ("deployments.local", "--config", str(config), "--port", port, "--traces", str(traces), "--verbose")
-    with program(*local, ready="cloud is ready at", log=folder / "cloud.log") as cloud:
-        settings = {
-            "ANTIPHON_TELEMETRY__FILE": str(traces),
-            "ANTIPHON_RECORDS": str(folder / "placements.jsonl"),
-            "ANTIPHON_API_KEYS": EDGE_KEY,
-            "ANTIPHON_CLOUD__URL": cloud,
-            "ANTIPHON_CLOUD__KEY": CLOUD_KEY,
-            "ANTIPHON_ROUTING__POLICY": "cloud",
-        }
-        run = ("edge_client.cli", "--verbose", "--log-format", "json", "edge", "--port", "0")
-        with program(*run, ready="Antiphon is ready at", log=folder / "edge.log", settings=settings) as url:
-            yield url
+    settings = {
+        "ANTIPHON_TELEMETRY__FILE": str(traces),
+        "ANTIPHON_RECORDS": str(folder / "placements.jsonl"),
+        "ANTIPHON_API_KEYS": EDGE_KEY,
+        "ANTIPHON_CLOUD__URL": f"ws://127.0.0.1:{port}",
+        "ANTIPHON_CLOUD__KEY": CLOUD_KEY,
+        "ANTIPHON_CLOUD__LONGEST_BACK_OFF_SEC": "2",
+        "ANTIPHON_ROUTING__POLICY": "cloud",
+    }
+    run = ("edge_client.cli", "--verbose", "--log-format", "json", "edge", "--port", "0")
+    with (
+        started(*local, log=folder / "cloud.log") as cloud,
+        started(*run, log=folder / "edge.log", settings=settings) as edge,
+    ):
+        cloud.address("cloud is ready at")
+        yield edge.address("Antiphon is ready at")
 
 
 async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exported(edge: str, folder: Path) -> None:
@@ -91,7 +107,7 @@ async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exporte
     metrics = await _scraped(edge)
     await asyncio.sleep(1.5)  # until the last batch of spans has left
     exported = await asyncio.to_thread(_exported, folder)
-    _check_that_it_is_the_whole(exported["traces.jsonl"])
+    _check_that_it_is_the_whole(exported["traces.jsonl"], replies[0].numbers.trace_id or "")
     for name, text in (exported | {"metrics": metrics}).items():
         assert not SAID.search(text), f"{name}: {SAID.search(text)}"
         assert not DESCRIPTIONS.search(text), f"{name}: {DESCRIPTIONS.search(text)}"
@@ -104,7 +120,7 @@ async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exporte
 async def _asked(url: str) -> list[Reply]:
     questions = await asyncio.to_thread(lambda: list(synthesised(SECRETS)))
     async with Caller.connect(url, key=EDGE_KEY) as caller:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.5)  # by then the edge has heard from the cloud
         replies = []
         for question in questions:
             await caller.say(question.samples)
@@ -124,7 +140,19 @@ def _exported(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in files}
 
 
-def _check_that_it_is_the_whole(traces: str) -> None:
-    """Otherwise nothing would be proven by what is not in it."""
-    services = {span.service for line in traces.splitlines() for span in spans_of(line.encode())}
-    assert services == {names.CALLER, names.EDGE, names.INGRESS, names.REPLICA}
+def _check_that_it_is_the_whole(traces: str, trace_id: str) -> None:
+    """One tree over four processes; otherwise nothing would be proven by what is not in it."""
+    spans = [span for line in traces.splitlines() for span in spans_of(line.encode()) if span.trace_id == trace_id]
+    by_id = {span.span_id: span for span in spans}
+    ways = {tuple(_way(span, by_id)) for span in spans}
+    edge, ingress, replica = (names.EDGE,), (names.INGRESS,), (names.REPLICA,)
+    assert {each[-1] for each in ways} == {names.EDGE}, "there is one root, and it is the edge's"
+    assert {names.CALLER} <= {each[0] for each in ways if len(each) == 2}
+    assert replica * 2 + ingress * 2 + edge * 2 in ways  # phase, generation; request, turn; request, turn
+
+
+def _way(span: FinishedSpan, by_id: Mapping[str, FinishedSpan]) -> Iterator[str]:
+    """The services from a span up to the root."""
+    yield span.service
+    if span.parent_id:
+        yield from _way(by_id[span.parent_id], by_id)
