@@ -51,6 +51,14 @@ class LiveTurn:
         if not self.words_due:
             self.drop()
 
+    def end_trace(self) -> None:
+        """It is over. One of which nobody was asked anything was none, unless its reply is asked for later."""
+        report = self.reply.report if self.reply else None
+        if report or self.utterance.was_asked:
+            self.trace.over(_outcome(self), report, asyncio.get_running_loop().time())
+        else:
+            self.trace.dropped()
+
 
 class Floor:
     """Serves turns in ``tasks``, and speaks the released ones in their order.
@@ -125,6 +133,7 @@ class Floor:
         )
         live = LiveTurn(utterance=utterance, item_id=item_id, story=story, trace=trace)
         live.task = self.spawn(self._serve(live))
+        live.task.add_done_callback(lambda _: live.end_trace())  # it may be cancelled before it begins
         return live
 
     async def _serve(self, live: LiveTurn) -> None:
@@ -139,8 +148,6 @@ class Floor:
                 live.reply.fail(live.fault)
         finally:
             self._leave(live)
-            if live.reply or not live.fault:
-                _end_trace(live)
 
     def release(self, live: LiveTurn) -> None:
         """Let the turn's reply be spoken as soon as the floor is free."""
@@ -148,7 +155,7 @@ class Floor:
         live.reply = self._new_reply(live)
         if live.fault:
             live.reply.fail(live.fault)
-            _end_trace(live)
+            live.end_trace()
         else:
             self._enter(live, live.reply)
             live.utterance.release()
@@ -223,14 +230,6 @@ class Floor:
             self._leave(live)
 
 
-def _end_trace(live: LiveTurn) -> None:
-    report = live.reply.report if live.reply else None
-    if report or live.utterance.was_asked:
-        live.trace.over(_outcome(live), report, asyncio.get_running_loop().time())
-    else:
-        live.trace.dropped()
-
-
 def _outcome(live: LiveTurn) -> TurnOutcome:
     if live.story.is_cut:
         return "interrupted"
@@ -240,4 +239,4 @@ def _outcome(live: LiveTurn) -> TurnOutcome:
         case Reply(status="failed"):
             return "error"
         case _:
-            return "abandoned"
+            return "error" if live.fault else "abandoned"

@@ -242,6 +242,8 @@ class Session:
         question = waiting.item_id if waiting else self.conversation.last_id
         if waiting and not self._fits(waiting, changes):
             waiting = self._ask_again(waiting, changes)
+        elif waiting:
+            self._tracing.ask(waiting.trace)
         turn = waiting or self._new_turn(**changes | self._privacy_of_question)
         if question and turn.utterance.turn.privacy == "device_only":
             self.conversation.withhold(question)

@@ -58,7 +58,6 @@ class Utterance:
         self._attempt: asyncio.Task[None] | None = None
         self._speaking: asyncio.Task[None] | None = None
         self._held = _events_held()  # of the attempt that is being made
-        self.was_asked = False  # whether a reply was ever asked for
         self._asked = asyncio.Event()
         self._released = asyncio.Event()
         self._hushed = False
@@ -91,10 +90,14 @@ class Utterance:
 
     # -- the reply ---------------------------------------------------------------------------------------------------
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the backend was ever asked for a reply."""
+        return self._attempt is not None
+
     def begin(self) -> None:
         """Ask for a reply to what was fed so far. It is held until `release`."""
         self._send(len(self._unsent))
-        self.was_asked = True
         self._asked.set()
 
     def roll_back(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from routing.telemetry.finished_span import FinishedSpan
 from routing.telemetry.program import Telemetry
 from routing.telemetry.spans import Clock, trace_id_of
 from routing.turns import Heard, ReplyEvent, Samples, Turn
-from tests.scripted import Script, ScriptedBackend, say
+from tests.scripted import Script, ScriptedBackend, say, tone
 from tests.stage import Stage, on_stage
 from tests.virtual_time import on_virtual_time
 
@@ -125,6 +126,48 @@ async def test_a_cough_leaves_no_trace(telemetry: Telemetry) -> None:
         await stage.pause(2)
         (turn,) = stage.backend.turns
         assert telemetry.book.trace(trace_id_of(turn.trace_context)) == ()
+
+
+@on_virtual_time
+async def test_a_cough_takes_nothing_from_the_turn_behind_it(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("one", seconds=0.2), say("-"), say("two", seconds=0.2)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+        stage.session.join_trace(STRANGER)
+        await stage.speak(0.07)
+        await stage.pause(2)
+        await stage.speak(0.6)
+        await stage.pause(2)
+        first, second = (root_of(trace_of(stage, telemetry, turn)) for turn in (0, 1))
+    assert second.links == ((first.trace_id, first.span_id),)
+    assert second.parent_id == "b7ad6b7169203331"
+
+
+@on_virtual_time
+async def test_what_a_request_announces_for_a_turn_that_waits_is_linked_to_it(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("one", seconds=0.2), say("two", seconds=0.2)) as stage:
+        stage.session.configure(replace(stage.session.options, create_response=False))
+        for announced in (STRANGER, {}):
+            await stage.speak(0.6)
+            await stage.pause(2)
+            stage.session.join_trace(announced)
+            stage.session.create_reply()
+            await stage.pause(2)
+        first, second = (root_of(trace_of(stage, telemetry, turn)) for turn in (0, 1))
+    assert first.links == (("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"),)
+    assert (first.parent_id, second.parent_id) == ("", "")
+
+
+@on_virtual_time
+async def test_turns_that_come_to_nothing_are_forgotten(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon")) as stage:
+        sound = tone(0.6)
+        stage.session.take_recording(sound, item_id="item_a")
+        with pytest.raises(InvalidRequest, match="exists already"):
+            stage.session.take_recording(sound, item_id="item_a")  # before anything was begun
+        await stage.pause(0.1)
+        assert list(stage.session._tracing._open) == [turn.turn_id for turn in stage.backend.turns]
+        assert len(stage.backend.turns) == 1
 
 
 # -- what the caller tells ---------------------------------------------------------------------------------------------

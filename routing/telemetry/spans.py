@@ -80,6 +80,11 @@ class LiveSpan:
         if not self._ended:
             self._span.set_attributes(_known(attributes))
 
+    def link(self, carrier: Carrier) -> None:
+        """Say that it has to do with another span."""
+        if not self._ended:
+            self._span.add_link(span_of(carrier).get_span_context())
+
     def end(self, *, at: float, attributes: Mapping[str, Attribute] | None = None, error: str | None = None) -> None:
         """It took until then. ``error`` says why it failed, in an operator's words."""
         if self._ended:
