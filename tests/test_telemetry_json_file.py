@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import threading
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,18 @@ def test_a_full_file_makes_place_for_a_new_one(tmp_path: Path) -> None:
     assert names(tmp_path / "traces.jsonl.1") == ["third", "fourth"]
 
 
+def test_a_link_to_another_disk_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "traces.jsonl"
+    link.symlink_to(tmp_path / "disk" / "spans.jsonl")
+    file = JsonFile(link, mebibytes=1)
+    for name in ("first", "second", "third"):
+        file.send(finished(name, padding="x" * (MEBIBYTE * 2 // 5)))
+    assert link.is_symlink()
+    assert names(link) == ["third"]
+    assert names(tmp_path / "disk" / "spans.jsonl.1") == ["first", "second"]
+
+
 def test_what_is_larger_than_a_file_may_be_is_written_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     JsonFile(path, mebibytes=1).send(finished("whole", padding="x" * MEBIBYTE))
@@ -119,6 +132,9 @@ def test_where_nothing_can_be_written_it_is_said_at_the_start(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"telemetry\.file"):
         JsonFile(tmp_path / "file" / "traces.jsonl", mebibytes=1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match=r"telemetry\.file"):
+        JsonFile(tmp_path / "pipe", mebibytes=1)
 
 
 @contextmanager

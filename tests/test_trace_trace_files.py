@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,24 @@ def test_a_file_comes_after_the_one_that_was_moved_aside(tmp_path: Path) -> None
         TraceFile(tmp_path / "edge.log.1"),
         TraceFile(tmp_path / "edge.log"),
     )
+
+
+def test_a_file_that_was_moved_aside_lies_beside_what_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("edge.log", "edge.log.1"):
+        (tmp_path / "disk" / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "edge.log")
+    assert find_files([tmp_path / "link"]) == (
+        TraceFile(tmp_path / "disk" / "edge.log.1"),
+        TraceFile(tmp_path / "link"),
+    )
+
+
+def test_of_a_folder_only_files_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "edge.jsonl").touch()
+    assert find_files([tmp_path]) == (TraceFile(tmp_path / "edge.jsonl", named=False),)
 
 
 def test_folders_and_patterns_give_each_file_once(tmp_path: Path) -> None:

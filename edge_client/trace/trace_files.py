@@ -35,7 +35,7 @@ def find_files(paths: Iterable[str | Path]) -> tuple[TraceFile, ...]:
 
 def _found(path: Path) -> Iterator[TraceFile]:
     if path.is_dir():
-        files = [TraceFile(file, named=False) for file in sorted(path.rglob("*.jsonl"))]
+        files = [TraceFile(file, named=False) for file in sorted(path.rglob("*.jsonl")) if file.is_file()]
     elif has_magic(str(path)) and not path.exists():
         fitting = sorted(glob(str(path)))  # noqa: PTH207 its pattern may begin at the root
         files = [TraceFile(Path(file), named=False) for file in fitting if Path(file).is_file()]
@@ -49,4 +49,10 @@ def _found(path: Path) -> Iterator[TraceFile]:
 
 def _with_rotated(file: TraceFile) -> tuple[TraceFile, TraceFile]:
     """The older one first."""
-    return TraceFile(file.path.with_name(file.path.name + ROTATED), named=file.named), file
+    return TraceFile(_rotated(file.path), named=file.named), file
+
+
+def _rotated(path: Path) -> Path:
+    """It lies beside the file itself, also where that is called by a link."""
+    itself = path.resolve() if path.is_symlink() else path
+    return itself.with_name(itself.name + ROTATED)

@@ -56,7 +56,8 @@ class JsonFile:
             if not size or size + len(line) <= self._limit:
                 _write_whole(descriptor, line, at=size)
                 return
-            self._path.replace(f"{self._path}.1")
+            path = os.path.realpath(self._path)  # a link stays where it is, and goes on leading to the newest
+            os.replace(path, f"{path}.1")  # noqa: PTH105
         with self._locked() as descriptor:
             _write_whole(descriptor, line, at=os.fstat(descriptor).st_size)
 
@@ -78,7 +79,7 @@ class JsonFile:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NEVER_WAIT, 0o600)
         try:
             yield descriptor
         finally:
@@ -94,11 +95,14 @@ def _write_whole(descriptor: int, line: bytes, *, at: int) -> None:
 
 
 if sys.platform == "win32":
+    _NEVER_WAIT = 0
 
     def _lock(descriptor: int) -> None:
         """There a file that others have open cannot be moved anyway."""
 else:
     import fcntl
+
+    _NEVER_WAIT = os.O_NONBLOCK  # for somebody who reads, if it is a pipe
 
     def _lock(descriptor: int) -> None:
         """Wait for whoever writes to it; let go of it by closing it."""
