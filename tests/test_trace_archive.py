@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def test_a_trace_is_put_together_from_the_files_of_all_programs(folder: Path) ->
         tree = archive.trace(archive.find_turn("2").trace_id)
         assert [root.name for root in tree.roots] == [names.TURN]
         assert archive.unrooted == 0
+
+
+def test_a_pipe_cannot_be_read_twice(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading),
+        os.fdopen(writing),
+        pytest.raises(TraceFileError, match="expected a file, got a pipe"),
+        open_archive([f"/dev/fd/{reading}"]),
+    ):
+        pass
 
 
 def test_without_the_edge_s_file_the_turns_are_missing(folder: Path) -> None:

@@ -94,6 +94,7 @@ def test_metrics_and_logs_hold_no_spans(signal: str) -> None:
         (line(endTimeUnixNano="9" * 5000), "endTimeUnixNano: expected nanoseconds"),
         (line(name=["a"]), "name: expected text, got a list of 1"),
         (line(attributes=[{"key": "a", "value": {"intValue": "x"}}]), "intValue: got text of 1 char"),
+        (line(attributes=[{"key": "a", "value": {"intValue": "9" * 400}}]), "intValue: got text of 400 char"),
     ],
 )
 def test_what_is_no_span_is_told(damaged: bytes, told: str) -> None:

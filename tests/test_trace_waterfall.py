@@ -13,6 +13,7 @@ from edge_client.trace.traced_turn import TracedTurn
 from edge_client.trace.turn_report import trace_report, turn_report
 from edge_client.trace.waterfall import Waterfall
 from routing.telemetry import names
+from tests.test_trace_otlp import line as line_of
 from tests.test_trace_traced_turn import told, traced
 from tests.trace_files import TurnWriter, write_turns
 
@@ -60,6 +61,13 @@ def test_attempts_in_vain_and_all_below_them_look_different(folder: Path) -> Non
         assert "┄" in line
         assert "━" not in line
     assert "━" in row(lines[rolled_back + 4 :], "generate_content smollm2")
+
+
+def test_an_outcome_of_another_shape_is_shown_too(tmp_path: Path) -> None:
+    path = tmp_path / "edge.jsonl"
+    outcome = {"key": names.ATTEMPT_OUTCOME, "value": {"kvlistValue": {}}}
+    path.write_bytes(line_of(name=names.TURN, attributes=[outcome]))
+    assert "{}" in row(drawn(traced(path, "1")), names.TURN)
 
 
 def test_failures_are_marked_with_their_reason_also_where_it_is_narrow(tmp_path: Path) -> None:

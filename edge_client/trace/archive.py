@@ -178,9 +178,13 @@ def open_archive(paths: Iterable[str | Path], *, lenient: bool = False) -> Itera
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        stream = path.open("rb")
     except OSError as error:
         raise TraceFileError(f"cannot read traces from {path}: {error.strerror}") from None
+    if not stream.seekable():  # lines are read once to find them, and again when they are shown
+        stream.close()
+        raise TraceFileError(f"cannot read traces from {path}: expected a file, got a pipe")
+    return stream
 
 
 def _mark(span: RecordedSpan) -> TurnMark:

@@ -18,7 +18,8 @@ from routing.errors import InvalidRequest
 
 OTHER_SIGNALS: Final = frozenset({"resourceMetrics", "resourceLogs", "resourceProfiles"})
 
-_MAX_NS: Final = 2**63
+_MAX_NUMBER: Final = 2**63
+_MAX_NS: Final = _MAX_NUMBER
 _NO_ID: Final = "0" * 16
 _SERVICE: Final = "service.name"
 _KINDS: Final[Mapping[object, SpanKind]] = {
@@ -167,8 +168,9 @@ def _value(value: dict[str, Any]) -> object:
 
 
 def _integer(value: object) -> int:
-    if isinstance(value, str | int):
-        return int(value)
+    """Of 64 bits, as the specification has it: who goes on with it may make a float of it."""
+    if isinstance(value, str | int) and abs(number := int(value)) <= _MAX_NUMBER:
+        return number
     raise TypeError
 
 

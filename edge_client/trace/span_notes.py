@@ -56,7 +56,7 @@ def note_of(span: RecordedSpan) -> str:
 
 def is_in_vain(span: RecordedSpan) -> bool:
     """Whether nobody heard what was worked out."""
-    return span.attributes.get(names.ATTEMPT_OUTCOME) in IN_VAIN
+    return str(span.attributes.get(names.ATTEMPT_OUTCOME)) in IN_VAIN
 
 
 def details_of(span: RecordedSpan) -> str:
