@@ -131,10 +131,11 @@ def edge(
 
       ANTIPHON_API_KEYS=a-long-secret antiphon edge --host 0.0.0.0
     """
-    from edge_client.settings import read_settings
+    from edge_client.settings import keeping_traces, read_settings
 
     given = {"host": host, "port": port, "engine": engine, "workers": workers}
     settings = read_settings(config, environment=os.environ, **given)  # faults show at once
+    settings = keeping_traces(settings, os.environ)
 
     from edge_client.terminal import telling
 
@@ -355,9 +356,9 @@ def talk(
     open_stream = portaudio(Devices(microphone=input_device, loudspeaker=output_device))
 
     from edge_client import talk as conversation
-    from edge_client.settings import read_settings
+    from edge_client.settings import keeping_traces, read_settings
 
-    settings = read_settings(config, environment=os.environ)
+    settings = keeping_traces(read_settings(config, environment=os.environ), os.environ)
     run(conversation.talk(settings, open_stream, _console(), echo=not headphones))
 
 
@@ -527,10 +528,10 @@ def replay_route(
 # -- traces ----------------------------------------------------------------------------------------------------------
 
 TraceFiles = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
-        metavar="FILE...",
-        help="Files that `ANTIPHON_TELEMETRY__FILE` named, of all programs that took part; folders and patterns too.",
+        metavar="[FILE]...",
+        help="Traces of all programs that took part; folders and patterns too. Without any: those of the edges here.",
     ),
 ]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Skip and count lines that are no spans.")]
@@ -539,7 +540,7 @@ Lenient = Annotated[bool, typer.Option("--lenient", help="Skip and count lines t
 @trace_app.command("show")
 def show_trace(
     *,
-    files: TraceFiles,
+    files: TraceFiles = None,
     turn: Annotated[
         str, typer.Option(help="Which turn: its id or how that begins, its number in time from 1, or `last`.")
     ] = "last",
@@ -560,7 +561,7 @@ def show_trace(
 
     Examples:
 
-      antiphon trace show traces.jsonl
+      antiphon trace show
 
       antiphon trace show traces.jsonl --turn 3 --whole
 
@@ -570,13 +571,15 @@ def show_trace(
     """
     from edge_client.trace import command
 
-    command.show(files, _console(), turn=turn, trace=trace, every_turn=every_turn, whole=whole, lenient=lenient)
+    command.show(
+        _traces(files), _console(), turn=turn, trace=trace, every_turn=every_turn, whole=whole, lenient=lenient
+    )
 
 
 @trace_app.command("summary")
 def sum_up_traces(
     *,
-    files: TraceFiles,
+    files: TraceFiles = None,
     expect: Annotated[
         float | None,
         typer.Option(min=0, max=100, metavar="PERCENT", help="How much of V2V must be explained in every turn."),
@@ -594,7 +597,7 @@ def sum_up_traces(
 
     Examples:
 
-      antiphon trace summary traces.jsonl
+      antiphon trace summary
 
       antiphon trace summary traces/ --expect 95
 
@@ -602,7 +605,7 @@ def sum_up_traces(
     """
     from edge_client.trace import command
 
-    shortfall = command.sum_up(files, _console(), expect=expect, json_file=json_file, lenient=lenient)
+    shortfall = command.sum_up(_traces(files), _console(), expect=expect, json_file=json_file, lenient=lenient)
     if shortfall:
         typer.echo(f"antiphon: {shortfall}", err=True)
     _finish(not shortfall)
@@ -611,7 +614,7 @@ def sum_up_traces(
 @trace_app.command("export")
 def export_traces(
     *,
-    files: TraceFiles,
+    files: TraceFiles = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; - for standard output.")],
     _jaeger: Annotated[
         bool, typer.Option("--jaeger", help="The JSON of Jaeger's own page, which is the format there is.")
@@ -629,7 +632,7 @@ def export_traces(
     """
     from edge_client.trace import command
 
-    command.export(files, _console(stderr=True), output=output, turn=turn, lenient=lenient)
+    command.export(_traces(files), _console(stderr=True), output=output, turn=turn, lenient=lenient)
 
 
 @trace_app.command("diff")
@@ -654,6 +657,12 @@ def compare_traces(
     from edge_client.trace import command
 
     command.compare(before, after, _console(), json_file=json_file, lenient=lenient)
+
+
+def _traces(files: list[Path] | None) -> list[Path]:
+    from edge_client.trace_file import default_file
+
+    return files or [default_file(os.environ)]
 
 
 # -- running ---------------------------------------------------------------------------------------------------------

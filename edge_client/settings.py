@@ -26,6 +26,7 @@ from edge_client.cloud.settings import CloudSettings
 from edge_client.comma_separated import CommaSeparated
 from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
+from edge_client.trace_file import kept
 from edge_client.traits import TraitsSettings
 from edge_client.upstream.settings import UpstreamSettings
 from edge_client.webrtc.peer import PeerSettings
@@ -103,6 +104,11 @@ def read_settings(file: Path | None = None, *, environment: Mapping[str, str], *
         return EdgeSettings.model_validate(_overlaid(_overlaid(_from_file(file), _from(environment)), given))
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+
+
+def keeping_traces(settings: EdgeSettings, environment: Mapping[str, str]) -> EdgeSettings:
+    """For programs that run an edge: traces go to a file of its own unless somebody has said where."""
+    return settings.model_copy(update={"telemetry": kept(settings.telemetry, environment)})
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

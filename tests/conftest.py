@@ -40,6 +40,14 @@ ENGINE_SEC = 90.0  # a test's limit where it may be the first to import PyTorch 
 CLEAN_UP_SEC = 5.0  # how long threads and sockets may take to go after the test that used them
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What programs note of their own running stays out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call inside the event loop is an error, whoever makes it."""

@@ -10,7 +10,7 @@ from routing.telemetry.settings import TelemetrySettings
 
 def test_by_default_everything_stays_here() -> None:
     settings = TelemetrySettings()
-    assert (settings.file, settings.endpoint, settings.content) == ("", "", False)
+    assert (settings.file, settings.endpoint, settings.content) == (None, "", False)
 
 
 @pytest.mark.parametrize(

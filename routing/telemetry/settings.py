@@ -19,7 +19,7 @@ class TelemetrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     enabled: bool = True  # false: nothing is noted or counted, and the page has no traces to show
-    file: str = ""  # JSON lines of OTLP, an export a line; none where it is empty
+    file: str | None = None  # JSON lines of OTLP, an export a line; "": none; null: an edge has its own, a cloud none
     file_mebibytes: int = Field(default=64, ge=1, le=65_536)  # then the file becomes <file>.1 and begins anew
     endpoint: str = ""  # OTLP over HTTP for traces and metrics, such as http://127.0.0.1:4318; none where it is empty
     content: bool = False  # also what was said and answered. Leave it off
