@@ -165,6 +165,11 @@ class Ears:
         return self._take(self._waiting)
 
     @property
+    def kept_since(self) -> float | None:
+        """When the first of what is kept reached us, as far back as that is known; None where nothing is kept."""
+        return self._arrivals[0][1] if self._manual and self._arrivals else None
+
+    @property
     def pre_roll(self) -> list[Samples]:
         """The frames up to now that a new turn should begin with."""
         return list(self._recent)

@@ -201,18 +201,21 @@ class Session:
             )
 
     def _commit_kept(self) -> bool:
+        since = self._ears.kept_since
         audio = self._ears.take_kept()
         if len(audio):
-            self.take_recording(audio)
+            self.take_recording(audio, since=since)
         return bool(len(audio))
 
-    def take_recording(self, samples: Samples, *, item_id: str | None = None) -> None:
+    def take_recording(self, samples: Samples, *, item_id: str | None = None, since: float | None = None) -> None:
         """Take a whole turn of the user at once (16 kHz); it is answered on request.
+
+        ``since`` is when its first sound arrived, where that was not just now.
 
         Raises:
             InvalidRequest: there is an item with this id already.
         """
-        turn = self._new_turn(item_id=item_id)
+        turn = self._new_turn(item_id=item_id, since=since)
         turn.utterance.feed(samples)
         turn.utterance.begin()
         try:

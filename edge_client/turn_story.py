@@ -123,7 +123,7 @@ def _hearing(story: TurnStory, speech_end: float) -> Iterator[Phase]:
 
 def _received(story: TurnStory) -> Mapping[str, Attribute]:
     before, after = story.reception_before, story.reception_after
-    if before is None or after is None:
+    if before is None or after is None or after.lost_packets < before.lost_packets:  # another connection, counted anew
         return {}
     return {
         names.JITTER_DELAY_MS: round(after.delay_sec * 1000, 1),
@@ -164,9 +164,8 @@ def caller_phases(story: TurnStory, report: CallerReport) -> Iterator[Phase]:
 
     Clocks of two machines agree only so well: a moment of the caller's never comes before its cause at the edge.
     """
-    if report.speech_end is not None and story.speech_end is not None:
-        begin = min(report.speech_end, story.speech_end)
-        yield Phase(name=names.NETWORK_UPLINK, begin=begin, end=story.speech_end, attributes=_clock(report))
+    if report.speech_end is not None:
+        yield from _falling_silent(story, report, report.speech_end)
     if report.heard is None or story.first_audio is None:
         return
     heard = max(report.heard, story.first_audio)
@@ -185,6 +184,17 @@ def caller_phases(story: TurnStory, report: CallerReport) -> Iterator[Phase]:
         },
         children=_buffered(report, arrived, heard),
     )
+
+
+def _falling_silent(story: TurnStory, report: CallerReport, speech_end: float) -> Iterator[Phase]:
+    """Where the caller says when a turn is over, only they know how long before that the speech was."""
+    if story.speech_end is not None:
+        name, end = names.NETWORK_UPLINK, story.speech_end
+    elif story.decided is not None:
+        name, end = names.ENDPOINT_WAIT, story.decided
+    else:
+        return
+    yield Phase(name=name, begin=min(speech_end, end), end=end, attributes=_clock(report))
 
 
 def _arrival(report: CallerReport, *, earliest: float, latest: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -83,6 +84,20 @@ def test_what_was_lost_on_the_way_is_counted_for_this_turn_alone() -> None:
         "webrtc.concealed_ms": 40,
         "webrtc.packets_lost": 2,
     }
+
+
+def test_what_another_connection_lost_is_not_compared() -> None:
+    resumed = replace(STORY, reception_after=Reception(lost_packets=0))
+    assert named(list(edge_phases(resumed)), "receive").attributes == {}
+
+
+def test_of_a_turn_that_its_caller_ended_they_alone_know_how_long_they_were_silent() -> None:
+    story = TurnStory(opened=9.0, decided=11.2, first_sound=11.3, first_audio=11.32, over=13.0)
+    phases = [*edge_phases(story), *caller_phases(story, REPORT)]
+    chain = ("endpoint.wait", "answer.wait", "codec.first_packet", "network.downlink", "playout.first_audio")
+    waits = [named(phases, name) for name in chain]
+    assert (waits[0].begin, waits[-1].end) == (REPORT.speech_end, REPORT.heard)
+    assert all(before.end == after.begin for before, after in pairwise(waits))
 
 
 def test_the_sound_kept_back_by_the_caller_is_part_of_their_playout() -> None:

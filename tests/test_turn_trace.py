@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from edge_client.caller_report import CallerReport
+from edge_client.endpointer import EndpointerSettings
 from edge_client.session_events import PlayoutStarted, ReplyDone, TurnTraced
 from edge_client.turn_story import TurnStory
 from edge_client.turn_trace import MOST_REPORTED, REPORT_SEC, SessionTracing, TurnFigures
@@ -156,6 +157,20 @@ async def test_what_a_request_announces_for_a_turn_that_waits_is_linked_to_it(te
         first, second = (root_of(trace_of(stage, telemetry, turn)) for turn in (0, 1))
     assert first.links == (("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"),)
     assert (first.parent_id, second.parent_id) == ("", "")
+
+
+@on_virtual_time
+async def test_a_turn_that_its_caller_ended_begins_with_its_first_sound(telemetry: Telemetry) -> None:
+    async with on_stage(telemetry=telemetry, endpointer=EndpointerSettings(mode="manual")) as stage:
+        for _ in range(2):
+            began = asyncio.get_running_loop().time()
+            await stage.speak(0.6)
+            stage.session.commit_audio()
+            stage.session.create_reply()
+            await stage.pause(2)
+            stage.session.clear_audio()
+        root = root_of(trace_of(stage, telemetry))
+    assert root.begin_ns == telemetry.spans(names.EDGE).clock.epoch_ns(began)
 
 
 @on_virtual_time
