@@ -12,7 +12,7 @@ from contextlib import ExitStack, asynccontextmanager
 from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready
 from routing.errors import BackendUnavailable
 
-STOP_SEC = 8.0  # for a worker to end by itself: its connections have five, its models some
+STOP_SEC = 10.0  # for a worker to end by itself: its connections have five, its last traces two, its models some
 
 
 class WorkerProcess:
