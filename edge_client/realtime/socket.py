@@ -61,7 +61,9 @@ class Outbox:
         await self._changed.wait()
 
 
-async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig, *, parent: Carrier) -> None:
+async def serve_socket(
+    websocket: WebSocket, edge: Edge, config: SessionConfig, *, parent: Carrier | None = None
+) -> None:
     """Hold a session with a client whose connection has been accepted, until it leaves.
 
     Its turns' traces link to the one that the client said it is in.
@@ -73,7 +75,7 @@ async def serve_socket(websocket: WebSocket, edge: Edge, config: SessionConfig, 
         sound="events",
         send=outbox.put,
         config=config,
-        connection=parent,
+        connection=parent or {},
     ) as dialogue:
         dialogue.greet()
         async with asyncio.TaskGroup() as tasks:
