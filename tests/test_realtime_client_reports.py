@@ -66,7 +66,7 @@ def test_nothing_but_the_turn_needs_to_be_known() -> None:
         ({"turn_id": "t" * 129}, "turn_id"),
         ({"turn_id": 7}, "turn_id"),
         ({"heard_ms": NOW_MS - 3_600_001}, "heard_ms"),
-        ({"arrived_ms": NOW_MS + 3_600_001}, "arrived_ms"),
+        ({"arrived_ms": NOW_MS + 5_001}, "arrived_ms"),
         ({"speech_end_ms": 0}, "speech_end_ms"),
         ({"speech_end_ms": float("nan")}, "speech_end_ms"),
         ({"speech_end_ms": float("inf")}, "speech_end_ms"),
@@ -103,7 +103,7 @@ def test_whatever_is_reported_is_sane_or_refused(fields: dict[str, Any]) -> None
     except InvalidRequest:
         return
     moments = (report.speech_end, report.arrived, report.heard)
-    assert all(abs(moment - NOW_MS / 1000) <= 3600 for moment in moments if moment is not None)
+    assert all(-3600 <= moment - NOW_MS / 1000 <= 5 for moment in moments if moment is not None)
     durations = (report.jitter_buffer_sec, report.output_sec, report.concealed_sec, report.round_trip_sec)
     assert all(0 <= duration < 60 for duration in durations if duration is not None)
 

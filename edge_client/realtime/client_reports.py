@@ -6,7 +6,8 @@ from edge_client.caller_report import CallerReport
 from edge_client.realtime.client_events import ReportTurn
 from routing.errors import InvalidRequest
 
-BELIEVABLE_MS = 3_600_000.0  # no turn is older than an hour when it is told of, and none is still to come
+OLDEST_MS = 3_600_000.0  # no turn is older than an hour when it is told of
+AHEAD_MS = 5_000.0  # and none is still to come: the caller's idea of our clock is never so wrong
 
 
 def read_report(event: ReportTurn, *, now_ms: float) -> CallerReport:
@@ -40,8 +41,9 @@ def _expect_believable(event: ReportTurn, now_ms: float) -> None:
         "heard_ms": event.heard_ms,
     }
     for name, moment in moments.items():
-        if moment is not None and abs(moment - now_ms) > BELIEVABLE_MS:
-            raise InvalidRequest(f"{name}: expected a moment within an hour of {now_ms:.0f}, got {moment}", param=name)
+        if moment is not None and not -OLDEST_MS <= moment - now_ms <= AHEAD_MS:
+            expected = f"expected a moment in the hour before {now_ms:.0f}"
+            raise InvalidRequest(f"{name}: {expected}, got {moment}", param=name)
 
 
 def _expect_in_order(event: ReportTurn) -> None:

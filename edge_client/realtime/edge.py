@@ -57,7 +57,7 @@ class Edge:
         self._absent: OrderedDict[object, Callable[[], None]] = OrderedDict()
 
     def _now_ms(self) -> float:
-        """Milliseconds since 1970, by the clock of the traces. The event loop's own is read too seldom for that."""
+        """Milliseconds since 1970, by the clock of the traces. The event loop's own tells whole ones only."""
         return self.telemetry.spans(names.EDGE).clock.epoch_ns(time.monotonic()) / 1e6
 
     def new_id(self, prefix: str) -> str:
