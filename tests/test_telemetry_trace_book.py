@@ -77,21 +77,5 @@ def test_those_who_only_knock_make_no_turn_forgotten() -> None:
     assert len(book.trace(turn)) == 21
 
 
-def test_of_a_trace_that_many_belong_to_each_is_shown_its_own() -> None:
-    book = TraceBook()
-    spans = spans_into(book)
-    first = spans.begin("voice.turn", at=100.0)
-    second = spans.begin("voice.turn", at=100.0, parent=first.carrier)
-    for turn, name in ((first, "playout"), (second, "interrupt")):
-        waits = Phase(
-            name="endpoint.wait", begin=100.0, end=101.0, children=(Phase(name=name, begin=100.0, end=101.0),)
-        )
-        spans.write([waits], parent=turn.carrier)
-        turn.end(at=102.0)
-    assert [span.name for span in book.within(first.carrier)] == ["playout", "endpoint.wait", "voice.turn"]
-    assert [span.name for span in book.within(second.carrier)] == ["interrupt", "endpoint.wait", "voice.turn"]
-    assert book.within({}) == ()
-
-
 def test_of_what_is_no_trace_there_is_nothing() -> None:
     assert TraceBook().trace("0" * 32) == TraceBook().trace("") == TraceBook().trace("none") == ()

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from routing.telemetry import names
 from routing.telemetry.finished_span import FinishedSpan
-from routing.telemetry.phase import Carrier
-from routing.telemetry.spans import span_of
 
 SPANS = 4096  # of some two hundred turns; whoever only knocks leaves one each time
 SPANS_PER_TRACE = 256
-MAY_CONTINUE = frozenset({names.TURN, names.CONNECT})  # a trace of a stranger's
 
 
 class TraceBook(SpanProcessor):
@@ -55,23 +50,6 @@ class TraceBook(SpanProcessor):
         with self._lock:
             page = tuple(self._pages.get(key, ()))
         return tuple(finished(span) for span in page)
-
-    def within(self, carrier: Carrier) -> tuple[FinishedSpan, ...]:
-        """The span that ``carrier`` names and all below it, but for other turns; in the order of their ends.
-
-        Callers say themselves which trace and span a turn belongs to: what else is there may be somebody else's.
-        """
-        context = span_of(carrier).get_span_context()
-        spans = self.trace(f"{context.trace_id:032x}")
-        parents = {span.span_id: "" if span.name in MAY_CONTINUE else span.parent_id for span in spans}
-        return tuple(span for span in spans if f"{context.span_id:016x}" in _line(span.span_id, parents))
-
-
-def _line(span_id: str, parents: Mapping[str, str]) -> Iterator[str]:
-    """The span and what is above it."""
-    while span_id:
-        yield span_id
-        span_id = parents.get(span_id, "")
 
 
 def finished(span: ReadableSpan) -> FinishedSpan:
