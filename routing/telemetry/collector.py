@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -12,11 +14,13 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
+from requests import Response, Session, TooManyRedirects
 
 from routing.telemetry.batches import NotTaken
 
 TIMEOUT_SEC = 2.0  # for one export with all its attempts
 REASON_CHARACTERS = 300
+ANSWER_BYTES = 64 * 1024  # the specification's own answers take some hundred
 
 _TRACE_LOGGER = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
 _METRIC_LOGGER = logging.getLogger("opentelemetry.exporter.otlp.proto.http.metric_exporter")
@@ -31,7 +35,9 @@ class Collector:
     def __init__(self, address: str, *, timeout_sec: float = TIMEOUT_SEC) -> None:
         self.name = f"The collector at {address}"
         _TRACE_LOGGER.addFilter(_COMPLAINTS)
-        self._exporter = OTLPSpanExporter(address, timeout=timeout_sec, compression=Compression.Gzip)
+        self._exporter = OTLPSpanExporter(
+            address, timeout=timeout_sec, compression=Compression.Gzip, session=_BriefSession()
+        )
 
     def send(self, spans: Sequence[ReadableSpan]) -> None:
         _COMPLAINTS.first = ""
@@ -45,7 +51,29 @@ class Collector:
 def metric_exporter(address: str) -> MetricExporter:
     """Posts metrics to ``address``. Nothing is said where it fails: they go to the same collector as spans do."""
     _METRIC_LOGGER.addFilter(_COMPLAINTS)
-    return OTLPMetricExporter(address, timeout=TIMEOUT_SEC, compression=Compression.Gzip)
+    return OTLPMetricExporter(address, timeout=TIMEOUT_SEC, compression=Compression.Gzip, session=_BriefSession())
+
+
+class _BriefSession(Session):
+    """Reads an answer only as far, and as long, as a collector's takes; what is beyond ends the connection.
+
+    An answer that leads elsewhere is an error: the SDK does not follow it, and would take it for a yes.
+    """
+
+    def request(self, *arguments: Any, **options: Any) -> Response:
+        response = super().request(*arguments, **options | {"stream": True})
+        with response:
+            _read_some(response, until=time.monotonic() + TIMEOUT_SEC)
+        if response.is_redirect:
+            raise TooManyRedirects(f"expected one that takes them itself, got {response.status_code} to another place")
+        return response
+
+
+def _read_some(response: Response, *, until: float) -> None:
+    """One that is read to its end leaves the connection for the next."""
+    left = ANSWER_BYTES
+    while left > 0 and time.monotonic() < until and (piece := response.raw.read1(left)):
+        left -= len(piece)
 
 
 class _Complaints(threading.local):
