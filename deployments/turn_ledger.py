@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from deployments.served_turn import WHOLE_TURN
 from routing.errors import BackendError
 from routing.turns import AudioChunk, Heard, ReplyEnd, ReplyEvent, TextDelta
 from routing.wire import Ask, Commit, Message, Open, Refused, RollBack, Speech, Told, encode
@@ -54,7 +55,7 @@ class TurnLedger:
         if isinstance(message, Told):
             if message.attempt == self.attempt:
                 self._telling.add(message.event)
-        elif isinstance(message, Refused):
+        elif isinstance(message, Refused) and message.attempt in {WHOLE_TURN, self.attempt}:  # else it was rolled back
             self.refused_as = message.code
 
     @property

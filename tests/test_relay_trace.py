@@ -12,7 +12,7 @@ from routing.telemetry.finished_span import FinishedSpan
 from routing.telemetry.program import Telemetry
 from routing.telemetry.spans import Clock, trace_id_of
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, ReplyEnd, Turn
-from routing.wire import Ask, Commit, Message, Open, RollBack, Speech, Told, encode
+from routing.wire import Ask, Commit, Message, Open, Refused, RollBack, Speech, Told, encode
 
 PARENT = {"traceparent": "00-0123456789abcdef0123456789abcdef-0123456789abcdef-03"}
 TURN = Turn(session_id="s", turn_id="t", index=3, instructions="a secret")
@@ -76,6 +76,17 @@ def test_a_replica_that_fails_is_linked_from_the_next_with_its_reason() -> None:
     assert other.links == ((one.trace_id, one.span_id),)
     assert (other.attributes[names.RETRY_REASON], other.error) == ("unavailable", "")
     assert one.end_ns < other.begin_ns
+
+
+def test_a_refusal_that_comes_after_the_next_question_is_of_no_account() -> None:
+    writing = Writing()
+    request = writing.trace.seek(1.0)
+    request.found("r1", 1.5)
+    writing.say(SPEECH, Ask(1), RollBack(1), Ask(2), Commit(2))
+    writing.ledger.tell(Refused(1, "unavailable", "it failed when nobody waited for it any more"))
+    writing.ledger.tell(Told(2, ReplyEnd()))
+    turn, *_ = writing.end()
+    assert (turn.error, turn.attributes[names.ATTEMPT_OUTCOME]) == ("", "told")
 
 
 def test_a_refused_turn_shows_its_refusal_though_nothing_was_asked() -> None:
