@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lfm2Audio:
-    """An engine that runs. See `deployments.model`: a `Model`, `Batching` and `Watched`."""
+    """An engine that runs. See `deployments.model`: a `Model`, `Batching`, `Stepping` and `Watched`."""
 
     def __init__(self, engine: Engine, backend: Backend, *, slots: int) -> None:
         self._engine = engine
@@ -48,6 +48,10 @@ class Lfm2Audio:
     def batch_sizes(self) -> Mapping[int, int]:
         """The engine's steps, by how many turns were in each."""
         return self._engine.step_sizes()
+
+    def step_times_ms(self) -> Mapping[int, int]:
+        """Of the engine's steps that brought replies on."""
+        return self._engine.step_times_ms()
 
     def watch(self, on_batch: Callable[[Batch], None]) -> None:
         """Tells of each step that admitted turns, and of slow ones, at most one a second."""

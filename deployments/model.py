@@ -42,6 +42,18 @@ class Batching(Protocol):
 
 
 @runtime_checkable
+class Stepping(Protocol):
+    """A model that makes replies step by step, all of them at once. A `Model` may be one."""
+
+    def step_times_ms(self) -> Mapping[int, int]:
+        """How many steps took so many milliseconds, since it was opened.
+
+        What a reply took tells less: it rests where it is ahead of its playing, or waits for its turn to be over.
+        """
+        ...
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A model that tells of its batches. A `Model` may be one."""
 

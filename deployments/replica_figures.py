@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deployments.model import Batching, Model
+from deployments.model import Batching, Model, Stepping
 from deployments.ray_instruments import LOOK_SEC, RayInstruments
 from routing.own_tasks import own_tasks
 from routing.telemetry import metrics, names
@@ -32,6 +33,7 @@ class ReplicaFigures:
         self._model = model
         self._load = model.load()
         self._sizes: Mapping[int, int] = {}
+        self._times_ms: Mapping[int, int] = {}
         instruments.add(metrics.REFUSED, 0)
         instruments.observe(metrics.SLOTS, lambda: [Reading(self._load.slots)])
         instruments.observe(metrics.SLOTS_IN_USE, lambda: [Reading(self._load.in_use)])
@@ -42,7 +44,6 @@ class ReplicaFigures:
         """An attempt is over."""
         model = {"model": figures.model}
         self._record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec, model)
-        self._record(metrics.TIME_PER_TOKEN, time_per_token_sec(figures), model)
         self._record(metrics.REQUEST_DURATION, figures.duration_sec, {**model, "outcome": figures.outcome})
         self._record(metrics.QUEUE_WAIT, queue_wait_sec(figures))
 
@@ -67,16 +68,24 @@ class ReplicaFigures:
     async def _look(self) -> None:
         self._load = self._model.load()
         self._count_batches()
+        self._count_steps()
         await asyncio.to_thread(self._instruments.look)
 
     def _count_batches(self) -> None:
         if not isinstance(self._model, Batching):
             return
         sizes = self._model.batch_sizes()
-        for size, count in sizes.items():
-            for _ in range(count - self._sizes.get(size, 0)):
-                self._instruments.record(metrics.BATCH_SIZE, size)
+        for size in more(sizes, self._sizes):
+            self._instruments.record(metrics.BATCH_SIZE, size)
         self._sizes = sizes
+
+    def _count_steps(self) -> None:
+        if not isinstance(self._model, Stepping):
+            return
+        times_ms = self._model.step_times_ms()
+        for time_ms in more(times_ms, self._times_ms):
+            self._instruments.record(metrics.TIME_PER_TOKEN, time_ms / 1000, {"model": self._model.backend.name})
+        self._times_ms = times_ms
 
     def _record(self, metric: metrics.Metric, value: float | None, labels: Mapping[str, str] | None = None) -> None:
         if value is not None:
@@ -97,11 +106,9 @@ async def replica_figures(model: Model, telemetry: Telemetry) -> AsyncIterator[R
             looking.cancel()
 
 
-def time_per_token_sec(figures: AttemptFigures) -> float | None:
-    """Each output step after the first; None where there was none, or they were not counted."""
-    if figures.first_sec is None or figures.output_tokens < 2:
-        return None
-    return (figures.duration_sec - figures.first_sec) / (figures.output_tokens - 1)
+def more(counts: Mapping[int, int], before: Mapping[int, int]) -> Iterator[int]:
+    """What was counted since ``before``, each as often as it was."""
+    return (Counter(counts) - Counter(before)).elements()
 
 
 def queue_wait_sec(figures: AttemptFigures) -> float | None:

@@ -51,6 +51,9 @@ class ScriptedModel:
     def batch_sizes(self) -> Mapping[int, int]:
         return {1: self._metronome.begun}
 
+    def step_times_ms(self) -> Mapping[int, int]:
+        return {round(1000 * self._metronome.script.item_sec): self._metronome.begun}
+
     def watch(self, on_batch: Callable[[Batch], None]) -> None:
         self._metronome.on_batch = on_batch
 

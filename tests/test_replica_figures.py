@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.replica_figures import queue_wait_sec, time_per_token_sec
+from deployments.replica_figures import more, queue_wait_sec
 from routing.telemetry.attempt_record import AttemptFigures
 
 TOLD = AttemptFigures(
@@ -30,10 +30,9 @@ def changed(**changes: Any) -> AttemptFigures:
     return replace(TOLD, **changes)
 
 
-def test_time_per_token_counts_the_steps_after_the_first() -> None:
-    assert time_per_token_sec(TOLD) == pytest.approx(0.05)
-    assert time_per_token_sec(changed(output_tokens=1)) is None
-    assert time_per_token_sec(changed(first_sec=None)) is None
+def test_what_was_counted_before_is_not_counted_again() -> None:
+    assert sorted(more({20: 3, 21: 1, 60: 2}, {20: 2, 60: 2})) == [20, 21]
+    assert not list(more({20: 3}, {20: 3}))
 
 
 def test_who_waits_for_no_slot_has_waited_for_nothing() -> None:

@@ -96,6 +96,7 @@ class Engine:
         self._step_sec = 0.0
         self._frames = self._tokens = self._faults = 0
         self._step_sizes: Counter[int] = Counter()
+        self._step_times_ms: Counter[int] = Counter()
         self._on_batch: Callable[[Batch], None] | None = None
         self._told_of_slow = -math.inf
         self._run_of_steps: Future[None] | None = None
@@ -158,6 +159,10 @@ class Engine:
     def step_sizes(self) -> Mapping[int, int]:
         """How many steps there were with so many turns in them, since the start."""
         return dict(self._step_sizes)
+
+    def step_times_ms(self) -> Mapping[int, int]:
+        """How many steps that brought replies on took so many milliseconds, since the start."""
+        return dict(self._step_times_ms)
 
     def statistics(self) -> EngineStatistics:
         with self._changed:
@@ -270,9 +275,14 @@ class Engine:
             self._step_began = None
         with self._changed:
             self._scheduler.observe(plan, self._step_sec)
-        self._step_sizes[len(plan.decode) + len(plan.prefill)] += 1
+        self._count(plan)
         self._report(plan, began)
         return outcome
+
+    def _count(self, plan: StepPlan) -> None:
+        self._step_sizes[len(plan.decode) + len(plan.prefill)] += 1
+        if plan.decode:
+            self._step_times_ms[round(1000 * self._step_sec)] += 1
 
     def _report(self, plan: StepPlan, began: float) -> None:
         if self._on_batch is None:
