@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,10 +15,12 @@ from edge_client.mouth import PacedMouth
 from edge_client.session import Session, SessionParts, open_session
 from edge_client.session_events import SessionEvent
 from edge_client.session_options import SessionOptions
+from edge_client.turn_story import Reception
 from edge_client.turn_trace import SessionTracing
+from routing.contender import Contender
 from routing.router import Router
 from routing.telemetry.program import Telemetry
-from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
+from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Backend, Samples
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge, tone
 
 PACKET_SEC = 0.02
@@ -79,6 +81,8 @@ async def on_stage(
     *,
     judge: ScriptedJudge | None = None,
     telemetry: Telemetry | None = None,
+    reception: Callable[[], Reception | None] = lambda: None,
+    others: Sequence[Backend] = (),
     **options: object,
 ) -> AsyncIterator[Stage]:
     backend = backend or ScriptedBackend()
@@ -86,12 +90,13 @@ async def on_stage(
     events: list[SessionEvent] = []
     chosen = SessionOptions(**({"endpointer": EndpointerSettings()} | options))  # type: ignore[arg-type]
     parts = SessionParts(
-        backend=Router.over(backend),
+        backend=Router([Contender.here(each) for each in (backend, *others)]),
         ears=Ears(detector=LoudnessDetector(), thread=InlineThread(), settings=chosen.endpointer),
         judge=judge or ScriptedJudge(),
         mouth=mouth,
         emit=events.append,
         tracing=SessionTracing("sess_test", telemetry or Telemetry.silent()),
+        reception=reception,
     )
     async with open_session("sess_test", parts, options=chosen) as session, asyncio.TaskGroup() as tasks:
         stage = Stage(session, mouth, backend, events)

@@ -57,6 +57,13 @@ def test_it_belongs_to_the_trace_that_came_with_the_offer(telemetry: Telemetry) 
     assert (root.trace_id, root.parent_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 
 
+def test_one_that_takes_the_place_of_another_is_linked_to_it(telemetry: Telemetry) -> None:
+    trace = ConnectTrace(telemetry, session_id="rtc_1", parent={}, now=1.0, before=PARENT)
+    trace.over(CONNECTED, 11.0, on_connected=lambda *_: None)
+    (root,) = (span for span in telemetry.book.trace(trace.trace_id) if span.name == names.CONNECT)
+    assert root.links == (("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"),)
+
+
 def test_one_that_never_came_about_shows_how_far_it_came(telemetry: Telemetry) -> None:
     spans, counted = traced(telemetry, {}, ConnectMoments(offered=1.0, answered=1.004))
     assert list(spans) == ["session.admit", "sdp.negotiate", "voice.connect"]

@@ -14,7 +14,7 @@ from routing.errors import AtCapacity, BackendError, BackendUnavailable
 from routing.telemetry import names
 from routing.telemetry.attempt_record import AttemptFigures
 from routing.telemetry.phase import Phase
-from routing.telemetry.traced_backend import MOST_UNWRITTEN, Journey, TracedBackend
+from routing.telemetry.traced_backend import MOST_UNWRITTEN, Journey, OpenTurns, TracedBackend
 from routing.turns import Exchange, Heard, ReplyEnd, ReplyEvent, Turn
 from tests.contenders import END, NEVER, SPEECH, TURN, Step, Timed, TimedExchange, sound
 from tests.scripted import ScriptedBackend, say
@@ -98,6 +98,15 @@ async def test_an_attempt_is_a_span_with_the_phases_that_its_model_tells() -> No
     assert figures.first_sec == pytest.approx(0.2)
     assert figures.first_sound_sec == pytest.approx(0.3)
     assert figures.duration_sec == pytest.approx(0.4)
+
+
+@on_virtual_time
+async def test_turns_that_were_left_are_forgotten() -> None:
+    tracing, open_turns = Tracing.begun(), OpenTurns()
+    backend = TracedBackend(Timed("device", *HELLO, END), spans=tracing.spans, open_turns=open_turns)
+    async with opened(backend, tracing):
+        assert len(open_turns.of(TURN.turn_id)) == 1
+    assert not open_turns.of(TURN.turn_id)
 
 
 @on_virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,14 +13,14 @@ import pytest
 from edge_client.caller_report import CallerReport
 from edge_client.endpointer import EndpointerSettings
 from edge_client.session_events import PlayoutStarted, ReplyDone, TurnTraced
-from edge_client.turn_story import TurnStory
+from edge_client.turn_story import Reception, TurnStory
 from edge_client.turn_trace import MOST_REPORTED, REPORT_SEC, SessionTracing, TurnFigures
 from routing.errors import BackendError, InvalidRequest
 from routing.telemetry import names
 from routing.telemetry.finished_span import FinishedSpan
 from routing.telemetry.program import Telemetry
 from routing.telemetry.spans import Clock, trace_id_of
-from routing.turns import Heard, ReplyEvent, Samples, Turn
+from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
 from tests.scripted import Script, ScriptedBackend, say, tone
 from tests.stage import Stage, on_stage
 from tests.virtual_time import on_virtual_time
@@ -51,6 +52,20 @@ def root_of(spans: tuple[FinishedSpan, ...]) -> FinishedSpan:
 def report(stage: Stage, *, speech_end: float | None = None, heard: float | None = None) -> CallerReport:
     turn_id = stage.got(ReplyDone)[-1].report.turn_id
     return CallerReport(turn_id=turn_id, speech_end=speech_end, heard=heard)
+
+
+async def halting(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+    for _ in range(2):
+        await asyncio.sleep(1)
+        yield AudioChunk(tone(0.2), REPLY_SAMPLE_RATE)
+    yield ReplyEnd()
+
+
+async def cut_off(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+    yield TextDelta("It is ")
+    yield AudioChunk(tone(0.2), REPLY_SAMPLE_RATE)
+    await asyncio.sleep(0.1)
+    raise BackendError("the words of a stranger")
 
 
 async def broken(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
@@ -121,6 +136,54 @@ async def test_a_turn_that_nobody_could_answer_is_an_error_without_a_strangers_w
 
 
 @on_virtual_time
+async def test_what_was_heard_of_a_turn_is_told(telemetry: Telemetry) -> None:
+    lost = itertools.count(5)
+    backend = ScriptedBackend(say("noon", seconds=0.2, end_of_sentence=0.75))
+    async with on_stage(backend, telemetry=telemetry, reception=lambda: Reception(lost_packets=next(lost))) as stage:
+        await stage.pause(1)
+        await stage.speak(0.6)
+        await stage.pause(2)
+        by_name = {span.name: span for span in trace_of(stage, telemetry)}
+    assert by_name["vad.segment"].duration_ms == pytest.approx(600, abs=40)
+    assert by_name["receive"].attributes[names.PACKETS_LOST] == 1
+    assert by_name["endpoint.wait"].attributes[names.ENDPOINT_TEXT_SCORE] == 0.75
+
+
+@on_virtual_time
+async def test_a_reply_that_waited_for_another_says_so(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("a long tale", seconds=3), say("two", seconds=0.2)) as stage:
+        stage.session.create_reply()
+        await stage.pause(1)
+        stage.session.create_reply()
+        await stage.pause(4)
+        (waited,) = [span for span in trace_of(stage, telemetry) if span.name == names.FLOOR_WAIT]
+    assert waited.duration_ms == pytest.approx(2_000, abs=60)
+
+
+@on_virtual_time
+async def test_a_reply_that_stood_still_is_counted_as_such(telemetry: Telemetry) -> None:
+    stories = list[TurnStory]()
+    async with staged(telemetry, halting, say("two", seconds=0.2)) as stage:
+        stage.session._tracing.on_turn = lambda figures: stories.append(figures.story)
+        for _ in range(2):
+            stage.session.create_reply()
+            await stage.pause(3)
+    assert stories[0].starved == pytest.approx(0.8 * REPLY_SAMPLE_RATE, rel=0.05)
+    assert stories[1].starved == 0
+
+
+@on_virtual_time
+async def test_a_turn_in_which_another_goes_on_is_a_fallback(telemetry: Telemetry) -> None:
+    other = ScriptedBackend(say("noon", seconds=0.2))
+    other.name = "other"
+    async with on_stage(ScriptedBackend(cut_off), others=[other], telemetry=telemetry) as stage:
+        stage.session.create_reply()
+        await stage.pause(8)
+        root = root_of(trace_of(stage, telemetry))
+    assert root.attributes[names.OUTCOME] == "fallback"
+
+
+@on_virtual_time
 async def test_a_cough_leaves_no_trace(telemetry: Telemetry) -> None:
     async with staged(telemetry, say("noon", seconds=0.2)) as stage:
         await stage.speak(0.07)
@@ -162,6 +225,7 @@ async def test_what_a_request_announces_for_a_turn_that_waits_is_linked_to_it(te
 @on_virtual_time
 async def test_a_turn_that_its_caller_ended_begins_with_its_first_sound(telemetry: Telemetry) -> None:
     async with on_stage(telemetry=telemetry, endpointer=EndpointerSettings(mode="manual")) as stage:
+        began = 0.0
         for _ in range(2):
             began = asyncio.get_running_loop().time()
             await stage.speak(0.6)

@@ -251,7 +251,6 @@ class ExchangeTrace:
     def commit(self, now: float) -> None:
         """The turn is over."""
         self.committed_at = now
-        self._settle()
 
     def end(self, attempt: AttemptRecord, now: float) -> None:
         """Nothing more comes of an attempt."""
