@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from deployments.dashboards.objective import CLOUD_SEC
+from deployments.engine.sequence import Pace
 from edge_client.turn_trace import TurnOutcome
 from routing.telemetry import names
 from tests.queries import SPAN
@@ -248,6 +250,8 @@ def test_what_somebody_would_look_for_is_kept(content: dict[str, Any]) -> None:
     slow, queued = (policies[name]["numeric_attribute"] for name in ("slow", "queued"))
     assert (slow["key"], slow["min_value"]) == (names.V2V_MS, CLOUD_SEC * 1000)
     assert (queued["key"], queued["min_value"]) == (names.QUEUE_WAIT_MS, 100)
+    step = policies["slow-step"]["numeric_attribute"]
+    assert (step["key"], step["min_value"]) == (names.STEP_MS, math.ceil(1000 * Pace(0.08, 6, 12).step_budget_sec))
     ended = policies["ended-badly"]["string_attribute"]
     assert ended["key"] == names.OUTCOME
     assert set(ended["values"]) == {*TurnOutcome.__value__.__args__, "timeout"} - {"ok"}
