@@ -149,7 +149,6 @@ class Attention:
     def _start_turn(self, turn: LiveTurn, at: int) -> None:
         turn.started = True
         turn.doubtful = False
-        turn.story.speech_begin = self._ears.arrived_at(at)
         self._emit(UserStarted(turn.item_id, _milliseconds(at)))
         if self._options().interrupt_response:
             self._floor.interrupt("turn_detected", self._interruption)

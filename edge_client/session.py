@@ -267,7 +267,7 @@ class Session:
     def _ask_again(self, waiting: LiveTurn, changes: dict[str, Any]) -> LiveTurn:
         """A fresh exchange about the same sound."""
         waiting.drop()
-        turn = self._new_turn(item_id=waiting.item_id, **changes)
+        turn = self._new_turn(item_id=waiting.item_id, since=waiting.story.opened, **changes)
         turn.words_due = waiting.words_due
         turn.story.hear_as(waiting.story)
         turn.utterance.feed(waiting.utterance.audio)

@@ -44,9 +44,8 @@ class Reception:
 class TurnStory:
     """A turn from its first sound, or from the request for a reply, until its reply was heard out, cut or dropped."""
 
-    opened: float
-    speech_begin: Moment = None  # the first sample of speech reached us
-    speech_end: Moment = None  # the last one
+    opened: float  # the first sample of it reached us, or the reply was asked for
+    speech_end: Moment = None  # the last sample of speech did
     decided: Moment = None  # end-of-turn decision, or the request for a reply
     has_floor: Moment = None  # no other reply was being spoken any more
     first_sound: Moment = None  # the reply's first sound, or its first words where it has none, could be told
@@ -65,8 +64,8 @@ class TurnStory:
 
     def hear_as(self, other: TurnStory) -> None:
         """What the user said is what was heard in another turn: its reply is asked for anew."""
-        self.speech_begin, self.speech_end = other.speech_begin, other.speech_end
-        self.end_reason, self.pauses, self.resumes = other.end_reason, other.pauses, other.resumes
+        self.speech_end, self.end_reason = other.speech_end, other.end_reason
+        self.pauses, self.resumes = other.pauses, other.resumes
         self.judgements, self.text_score = other.judgements, other.text_score
         self.reception_before, self.reception_after = other.reception_before, other.reception_after
 
@@ -107,7 +106,7 @@ def edge_phases(story: TurnStory) -> Iterator[Phase]:
 
 
 def _hearing(story: TurnStory, speech_end: float) -> Iterator[Phase]:
-    speech_begin = min(story.opened if story.speech_begin is None else story.speech_begin, speech_end)
+    speech_begin = min(story.opened, speech_end)
     yield Phase(name=names.RECEIVE, begin=speech_begin, end=speech_end, attributes=_received(story))
     speech = {names.SPEECH_SEC: round(speech_end - speech_begin, 3)}
     yield Phase(name=names.VAD_SEGMENT, begin=speech_begin, end=speech_end, attributes=speech)

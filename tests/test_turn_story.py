@@ -22,8 +22,7 @@ from edge_client.turn_story import (
 from routing.telemetry.phase import Phase
 
 STORY = TurnStory(
-    opened=10.0,
-    speech_begin=9.9,
+    opened=9.9,
     speech_end=11.0,
     decided=11.26,
     has_floor=11.2605,
@@ -126,7 +125,7 @@ def test_a_turn_that_was_typed_has_no_wait_for_its_end() -> None:
 
 
 def test_a_dropped_turn_shows_what_was_heard_of_it() -> None:
-    story = TurnStory(opened=1.0, speech_begin=0.9, speech_end=1.5)
+    story = TurnStory(opened=0.9, speech_end=1.5)
     assert [phase.name for phase in edge_phases(story)] == ["receive", "vad.segment"]
 
 
@@ -137,7 +136,6 @@ moments = st.none() | st.floats(0, 100)
     st.builds(
         TurnStory,
         opened=st.floats(0, 100),
-        speech_begin=moments,
         speech_end=moments,
         decided=moments,
         has_floor=moments,

@@ -238,6 +238,20 @@ async def test_a_turn_that_its_caller_ended_begins_with_its_first_sound(telemetr
 
 
 @on_virtual_time
+async def test_a_turn_that_is_asked_again_begins_with_its_first_sound(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("one"), say("two", seconds=0.2)) as stage:
+        stage.session.configure(replace(stage.session.options, create_response=False))
+        await stage.speak(0.6)
+        await stage.pause(2)
+        stage.session.create_reply(instructions="loudly")
+        await stage.pause(2)
+        spans = trace_of(stage, telemetry)
+    root = root_of(spans)
+    assert all(root.begin_ns <= span.begin_ns <= span.end_ns <= root.end_ns for span in spans)
+    assert [span.name for span in spans].count("vad.segment") == 1
+
+
+@on_virtual_time
 async def test_turns_that_come_to_nothing_are_forgotten(telemetry: Telemetry) -> None:
     async with staged(telemetry, say("noon")) as stage:
         sound = tone(0.6)
