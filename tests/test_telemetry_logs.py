@@ -8,10 +8,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 
-from routing.telemetry.logs import JsonLines, TextLines, in_turn, keep_reserved, speak_of_turn
+from routing.telemetry.logs import JsonLines, TextLines, keep_reserved, speak_of_turn
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CARRIER = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-03"}
@@ -56,9 +57,13 @@ def write(message: str) -> None:
     logging.getLogger("antiphon.lines").info(message)
 
 
+def write_of_turn(message: str) -> None:
+    speak_of_turn(CARRIER, turn_id="turn_1", session_id="sess_1")
+    write(message)
+
+
 def test_a_line_says_which_turn_of_which_trace_it_is_about(kept: Kept) -> None:
-    with in_turn(CARRIER, turn_id="turn_1", session_id="sess_1"):
-        write("within")
+    copy_context().run(write_of_turn, "within")
     write("after")
     within, after = (json.loads(line) for line in kept.lines)
     assert {name: within[name] for name in within if name != "time"} == {
@@ -124,8 +129,7 @@ def test_an_error_that_quotes_what_somebody_said_is_told_without_it(kept: Kept) 
 
 @pytest.mark.parametrize("kept", [TextLines()], indirect=True)
 def test_a_line_for_people_ends_with_the_turn_and_its_trace(kept: Kept) -> None:
-    with in_turn(CARRIER, turn_id="turn_1", session_id="sess_1"):
-        write("within")
+    copy_context().run(write_of_turn, "within")
     write("after")
     assert kept.lines[0].endswith(f"INFO antiphon.lines: within (turn turn_1, trace {TRACE})")
     assert kept.lines[1].endswith("INFO antiphon.lines: after")

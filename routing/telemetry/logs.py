@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,16 +62,6 @@ _subject: ContextVar[Subject] = ContextVar("subject", default=Subject())  # noqa
 def speak_of_turn(carrier: Carrier, *, turn_id: str, session_id: str) -> None:
     """From now on this task, and what it starts, is about that turn; for tasks that serve one turn and end with it."""
     _subject.set(_about(carrier, turn_id, session_id))
-
-
-@contextmanager
-def in_turn(carrier: Carrier, *, turn_id: str, session_id: str) -> Iterator[None]:
-    """Lines written within are about that turn. Not for generators: those are closed in another context."""
-    token = _subject.set(_about(carrier, turn_id, session_id))
-    try:
-        yield
-    finally:
-        _subject.reset(token)
 
 
 def log_to_stderr(level: int, form: LogForm = "text", *, worker: int | None = None) -> None:
