@@ -19,7 +19,9 @@ from deployments.caller_socket import CallerSocket
 from deployments.first_ended import first_ended
 from deployments.load_watch import LoadWatch
 from deployments.places import ServePlaces
+from deployments.process_figures import process_figures
 from deployments.process_telemetry import process_telemetry
+from deployments.ray_instruments import RayInstruments
 from deployments.relay_trace import RelayTrace
 from deployments.served_turn import WHOLE_TURN
 from deployments.settings import IngressSettings
@@ -66,7 +68,10 @@ class Ingress:
     @asynccontextmanager
     async def _open(self, _: Starlette) -> AsyncIterator[None]:
         """What this process writes of its turns leaves with it."""
-        async with process_telemetry(self._telemetry, service=names.INGRESS) as telemetry:
+        async with (
+            process_telemetry(self._telemetry, service=names.INGRESS) as telemetry,
+            process_figures(RayInstruments(), telemetry),
+        ):
             self._spans = telemetry.spans(names.INGRESS)
             yield
 

@@ -1,26 +1,21 @@
-"""What a replica counts of its turns, its model and its process."""
+"""What a replica counts of its turns and its model."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from deployments.model import Batching, Model, Stepping
-from deployments.ray_instruments import LOOK_SEC, RayInstruments
-from routing.own_tasks import own_tasks
+from deployments.process_figures import process_figures
+from deployments.ray_instruments import RayInstruments
 from routing.telemetry import metrics, names
 from routing.telemetry.attempt_record import AttemptFigures
 from routing.telemetry.instruments import Reading
 from routing.telemetry.phase import Attribute
 from routing.telemetry.power import metering
-from routing.telemetry.process import observe_process
 from routing.telemetry.program import Telemetry
-
-logger = logging.getLogger(__name__)
 
 QUEUE: Final = "queue"  # in `ReplyEnd.timings_ms`: the time before a slot was free
 
@@ -28,7 +23,7 @@ QUEUE: Final = "queue"  # in `ReplyEnd.timings_ms`: the time before a slot was f
 class ReplicaFigures:
     """Counts while turns go on, and looks at the rest every few seconds. Opened by `replica_figures`."""
 
-    def __init__(self, instruments: RayInstruments, model: Model, telemetry: Telemetry) -> None:
+    def __init__(self, instruments: RayInstruments, model: Model) -> None:
         self._instruments = instruments
         self._model = model
         self._load = model.load()
@@ -37,8 +32,6 @@ class ReplicaFigures:
         instruments.add(metrics.REFUSED, 0)
         instruments.observe(metrics.SLOTS, lambda: [Reading(self._load.slots)])
         instruments.observe(metrics.SLOTS_IN_USE, lambda: [Reading(self._load.in_use)])
-        instruments.observe(metrics.DROPPED_SPANS, lambda: dropped(telemetry))
-        observe_process(instruments)
 
     def take(self, figures: AttemptFigures) -> None:
         """An attempt is over."""
@@ -56,20 +49,11 @@ class ReplicaFigures:
         load = self._model.load()
         return {names.SLOTS_IN_USE: load.in_use, names.SLOTS: load.slots, names.QUEUE_DEPTH: load.waiting}
 
-    async def keep_looking(self) -> None:
-        """Until cancelled. What is looked at may have to be read from files, so that is done on a thread."""
-        while True:
-            try:
-                await self._look()
-            except Exception:
-                logger.exception("the figures of this replica are not to be had")  # which is no reason to end it
-            await asyncio.sleep(LOOK_SEC)
-
-    async def _look(self) -> None:
+    def look(self) -> None:
+        """Bring all that the model tells up to date."""
         self._load = self._model.load()
         self._count_batches()
         self._count_steps()
-        await asyncio.to_thread(self._instruments.look)
 
     def _count_batches(self) -> None:
         if not isinstance(self._model, Batching):
@@ -97,13 +81,9 @@ async def replica_figures(model: Model, telemetry: Telemetry) -> AsyncIterator[R
     """Figures of a replica that runs ``model``, shown by Ray's exporter; with the energy that this machine's meters
     tell, which every replica on it tells alike."""
     instruments = RayInstruments()
-    async with metering(instruments), own_tasks() as tasks:
-        figures = ReplicaFigures(instruments, model, telemetry)
-        looking = tasks.create_task(figures.keep_looking())
-        try:
-            yield figures
-        finally:
-            looking.cancel()
+    figures = ReplicaFigures(instruments, model)
+    async with metering(instruments), process_figures(instruments, telemetry, before_look=figures.look):
+        yield figures
 
 
 def more(counts: Mapping[int, int], before: Mapping[int, int]) -> Iterator[int]:
@@ -116,12 +96,3 @@ def queue_wait_sec(figures: AttemptFigures) -> float | None:
     if QUEUE in figures.timings_ms:
         return figures.timings_ms[QUEUE] / 1000
     return 0.0 if figures.timings_ms else None
-
-
-def dropped(telemetry: Telemetry) -> list[Reading]:
-    """Spans that were lost, by what lost them."""
-    statistics = telemetry.statistics()
-    return [
-        Reading(statistics.dropped_full, {"why": "full"}),
-        Reading(statistics.dropped_failed, {"why": "failed"}),
-    ]

@@ -28,7 +28,7 @@ from routing.policy import Traits
 from routing.router import Router
 from routing.settings import RoutingSettings
 from routing.telemetry import names
-from routing.telemetry.metrics import ENERGY, GPU_UTILIZATION, METRICS, POWER
+from routing.telemetry.metrics import CPU_TIME, DROPPED_SPANS, ENERGY, GPU_UTILIZATION, MEMORY, METRICS, POWER
 from routing.telemetry.program import open_telemetry
 from routing.telemetry.settings import TelemetrySettings
 from routing.telemetry.spans import Spans, trace_id_of
@@ -45,6 +45,7 @@ REPLICAS, PLACES = 2, 2
 SECRET = "the password is swordfish"  # what a caller says, and may expect to be forgotten
 SAID = (SECRET, "This is part", "samples after")  # the last two are of every answer
 METERS = {ENERGY, POWER, GPU_UTILIZATION}  # not every machine has any
+OF_EVERY_PROCESS = {CPU_TIME, DROPPED_SPANS, MEMORY}
 EVERY_MS = "2500"  # Ray tells its metrics so often, and forgets a gauge after twice the time
 
 
@@ -228,6 +229,8 @@ async def test_every_metric_of_the_cloud_is_shown_by_ray(cloud: Cloud) -> None:
     for metric in expected:
         family = seen["ray_" + metric.prometheus_name]
         assert family.labels >= {*metric.labels, "replica", "deployment", "application"}
+        deployments = {"ingress", "replica"} if metric in OF_EVERY_PROCESS else {"replica"}
+        assert family.deployments == deployments
         assert family.bounds == {*metric.bounds, math.inf} if metric.bounds else not family.bounds
 
 
@@ -235,6 +238,7 @@ class Family(NamedTuple):
     """What a scrape shows of one metric."""
 
     labels: set[str]
+    deployments: set[str]
     bounds: set[float]  # of a histogram's buckets
 
 
@@ -246,7 +250,8 @@ def scraped(url: str) -> dict[str, Family]:
     for found in text_string_to_metric_families(text):
         for sample in found.samples:
             name = sample.name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")
-            family = families.setdefault(name, Family(set(), set()))
+            family = families.setdefault(name, Family(set(), set(), set()))
             family.labels.update(sample.labels)
+            family.deployments.add(sample.labels.get("deployment", ""))
             family.bounds.update(float(sample.labels["le"]) for _ in range("le" in sample.labels))
     return families
