@@ -52,8 +52,9 @@ async def test_it_answers_and_tells_how_full_it_is() -> None:
         assert not any(batch.admitted for batch in slow)
         assert admitting.prefill_tokens > 0
         assert admitting.ended > admitting.began
-        assert model.batch_sizes() == {1: model._engine.statistics().scheduler.steps}
-        assert sum(model.step_times_ms().values()) == events[-1].output_tokens
+        steps = model._engine.statistics().scheduler.steps
+        assert model.batch_sizes() == {1: steps}
+        assert sum(model.step_times_ms().values()) == steps - 1  # but for the one that read the question
         load = model.load()
         assert load.first_audio_p95_sec is not None
         assert (load.in_use, load.waiting, load.queue_wait_sec) == (0, 0, 0.0)
