@@ -102,13 +102,15 @@ def test_of_a_turn_that_its_caller_ended_they_alone_know_how_long_they_were_sile
 def test_the_sound_kept_back_by_the_caller_is_part_of_their_playout() -> None:
     playout = named(list(caller_phases(STORY, REPORT)), "playout.first_audio")
     (buffered,) = playout.children
-    assert (buffered.name, buffered.begin, buffered.end) == ("jitter_buffer", 11.3, pytest.approx(11.32))
+    assert (buffered.name, buffered.begin) == ("jitter_buffer", 11.3)
+    assert buffered.end == pytest.approx(11.32)
 
 
 def test_without_an_arrival_the_way_is_what_the_buffer_leaves() -> None:
     report = CallerReport(turn_id="turn_1", heard=11.34, jitter_buffer_sec=0.02)
     (way, playout) = caller_phases(STORY, report)
-    assert (way.name, way.end) == ("network.downlink", pytest.approx(11.32))
+    assert way.name == "network.downlink"
+    assert way.end == pytest.approx(11.32)
     assert (playout.begin, playout.end) == (way.end, 11.34)
 
 
