@@ -12,6 +12,9 @@ import pytest
 import typer.main
 import yaml
 
+from deployments.autoscaling import AutoscalingSettings
+from deployments.engine.settings import EngineSettings
+from deployments.settings import AppSettings
 from edge_client.cli import app
 from edge_client.settings import EdgeSettings
 from routing.telemetry import names
@@ -100,3 +103,17 @@ def test_settings_exist() -> None:
         for part in name.lower().split("__"):
             assert part in type(settings).model_fields, name
             settings = getattr(settings, part)
+
+
+def test_settings_of_the_cloud_exist() -> None:
+    asked = {
+        name
+        for path in RUNBOOKS
+        for name in re.findall(r"`((?:autoscaling|model_settings|replicas)\.[\w.]+)`", path.read_text())
+    }
+    assert asked
+    for name in asked:
+        settings: Any = AppSettings(autoscaling=AutoscalingSettings())
+        for part in name.split("."):
+            assert part in type(settings).model_fields, name
+            settings = EngineSettings() if part == "model_settings" else getattr(settings, part)
