@@ -54,6 +54,8 @@ def _once(readings: str) -> str:
 _ENERGY: Final = _once(f"rate({ENERGY.prometheus_name}[{INTERVAL}])")
 _CLOUD_ENERGY: Final = _once(f"rate({RAY}{ENERGY.prometheus_name}[{INTERVAL}])")
 
+_TWICE: Final = "A machine with an edge and replicas counts twice."
+
 _ROOM: Final = Row(
     "Room",
     (
@@ -100,12 +102,13 @@ _MACHINES: Final = Row(
             "Power",
             *_metered(POWER, "source"),
             unit="watt",
-            description="By meters; nothing where there are none. A machine with an edge and replicas counts twice.",
+            description=f"By meters; nothing where there are none. {_TWICE}",
         ),
         lines(
             "Energy for a turn",
-            Query(f"(sum({_ENERGY} or {_CLOUD_ENERGY})) / {rate(TURNS.prometheus_name)}", "all machines"),
+            Query(f"(sum({_ENERGY} or {_CLOUD_ENERGY})) / ({rate(TURNS.prometheus_name)} > 0)", "all machines"),
             unit="joule",
+            description=f"All energy of the machines, divided by the turns of the same time. {_TWICE}",
         ),
     ),
 )

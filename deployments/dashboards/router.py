@@ -58,7 +58,7 @@ _JUDGED: Final = Row(
         ),
         lines(
             "... and for each turn",
-            Query(f"{rate(WASTE.prometheus_name)} / {rate(TURNS.prometheus_name)}", "seconds a turn"),
+            Query(f"{rate(WASTE.prometheus_name)} / ({rate(TURNS.prometheus_name)} > 0)", "seconds a turn"),
             unit="s",
         ),
         lines(
