@@ -13,6 +13,7 @@ import yaml
 
 from deployments.dashboards.objective import CLOUD_SEC
 from deployments.engine.sequence import Pace
+from deployments.engine.settings import EngineSettings
 from edge_client.turn_trace import TurnOutcome
 from routing.telemetry import names
 from tests.queries import SPAN
@@ -265,6 +266,11 @@ def test_both_samplers_keep_the_same_but_for_the_rest() -> None:
         for content in (GATEWAY, SINGLE)
     ]
     assert kept[0] == kept[1]
+
+
+def test_the_longest_reply_is_waited_for() -> None:
+    waiting_sec = float(GATEWAY["processors"]["tail_sampling"]["decision_wait"].removesuffix("s"))
+    assert waiting_sec > EngineSettings().maximum_reply_sec + 10
 
 
 def test_decisions_are_remembered_for_longer_than_traces() -> None:
