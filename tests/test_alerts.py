@@ -13,6 +13,7 @@ import yaml
 
 from deployments.dashboards.burn_rules import BURNS, rules
 from deployments.dashboards.objective import OBJECTIVES
+from edge_client.realtime.edge_metrics import NOBODY
 from edge_client.turn_trace import TurnOutcome
 from routing.telemetry.metrics import METRICS
 from tests.queries import RECORDED, unknown_names
@@ -73,6 +74,11 @@ def test_rules_know_how_turns_and_connections_end() -> None:
     asked = [value for rule in EVERY_RULE for value in re.findall(r'outcome=~?"([^"]+)"', rule["expr"])]
     assert asked
     assert {each for value in asked for each in value.split("|")} <= ends
+
+
+def test_rules_know_who_answers_where_nobody_does() -> None:
+    asked = [value for rule in EVERY_RULE for value in re.findall(r'target!?[=~]+"([^"]+)"', rule["expr"])]
+    assert {each for value in asked for each in value.split("|")} == {"device", NOBODY}
 
 
 # -- stories -----------------------------------------------------------------------------------------------------------
