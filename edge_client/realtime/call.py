@@ -19,7 +19,7 @@ from edge_client.realtime.sent_events import SentEvents
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.turn_story import Reception
 from edge_client.webrtc.peer import Peer, PeerSettings, PeerStatistics
-from routing.errors import AntiphonError, InvalidRequest
+from routing.errors import InvalidRequest
 from routing.telemetry.phase import Carrier
 from routing.turns import SPEECH_SAMPLE_RATE, Samples
 
@@ -88,7 +88,7 @@ class Call:
                     await line.peer.close()
                     raise
                 self._switch(line)
-        except AntiphonError as fault:
+        except Exception as fault:
             trace.refused(_now(), type(fault).__name__)
             raise
         finally:

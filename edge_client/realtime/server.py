@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import FormData, Headers
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -37,8 +37,7 @@ from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
 from edge_client.workers.siblings import FORWARDED
 from routing.errors import AtCapacity, InvalidRequest, SettingsError
-from routing.telemetry.carrier import CARRIED
-from routing.telemetry.phase import Carrier
+from routing.telemetry.carrier import plain_carrier
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +189,7 @@ async def begin_call(request: Request) -> Response:
 async def _begun(request: Request) -> Answer:
     admitted = _admitted(request)
     offer, session = await _offer(request)
-    return await _calls(request).begin(offer, merged(admitted, session), parent=_carrier(request.headers))
+    return await _calls(request).begin(offer, merged(admitted, session), parent=plain_carrier(request.headers))
 
 
 async def _resumed(request: Request, token: str) -> Answer:
@@ -199,12 +198,7 @@ async def _resumed(request: Request, token: str) -> Answer:
     if session:
         raise InvalidRequest("expected no session settings with an offer that resumes a call", param="session")
     last = request.headers.get(LAST_EVENT)
-    return await _calls(request).resume(token, offer, last_event_id=last, parent=_carrier(request.headers))
-
-
-def _carrier(headers: Headers) -> Carrier:
-    """The trace that the caller's own program is in, if it says so."""
-    return {name: headers[name] for name in CARRIED if name in headers}
+    return await _calls(request).resume(token, offer, last_event_id=last, parent=plain_carrier(request.headers))
 
 
 class Offer(BaseModel):
@@ -317,7 +311,7 @@ async def realtime_socket(websocket: WebSocket) -> None:
     try:
         with edge.place():
             await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
-            config, parent = SessionConfig().updated(session), _carrier(websocket.headers)
+            config, parent = SessionConfig().updated(session), plain_carrier(websocket.headers)
             await serve_socket(websocket, edge, config, parent=parent)
     except AtCapacity as fault:
         await _deny(websocket, 503, str(fault))
