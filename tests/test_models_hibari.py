@@ -14,6 +14,8 @@ from routing.turns import Samples
 from tests.model_files import model_store
 from tests.speech import words
 
+pytestmark = pytest.mark.slow  # it speaks a lot
+
 SENTENCES = [
     "The weather is fine today.",
     "Please open the window in the kitchen.",

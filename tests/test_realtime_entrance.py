@@ -18,6 +18,8 @@ from edge_client.settings import EdgeSettings
 from tests.crew import Workplace, running_crew, running_worker, workplace
 from tests.edge import RunningEdge
 
+pytestmark = pytest.mark.slow  # several workers start for each story
+
 
 @pytest.fixture
 def place() -> Iterator[Workplace]:
