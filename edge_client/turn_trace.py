@@ -18,6 +18,7 @@ from routing.telemetry.spans import Clock, LiveSpan, trace_id_of
 
 REPORT_SEC = 5.0  # after the reply's end: a caller who reports does so while they still listen
 MOST_REPORTED = 64  # turns of one session whose reports may be under way
+MOST_TOLD = 80  # spans of a turn: many a data channel takes no message beyond 64 KiB
 
 type TurnOutcome = Literal["ok", "interrupted", "fallback", "abandoned", "error"]
 
@@ -230,14 +231,17 @@ class TurnTrace:
         )
 
     def _tell(self) -> None:
-        """The spans of this turn alone: another session's may belong to the same trace, if somebody joined that."""
+        """The spans of this turn alone: another session's may belong to the same trace, if somebody joined that.
+
+        Of somebody who hesitates for long, the first attempts at an answer are left out.
+        """
         if not self._emit:
             return
         story, clock = self._story, self._session.telemetry.spans(names.EDGE).clock
         origin = story.opened if story.speech_end is None else story.speech_end
         trace = self._session.telemetry.book.trace(self.trace_id)
         spans = tuple(span for span in trace if span.attributes.get(names.TURN_ID) == self._turn_id)
-        self._emit(TurnTraced(self._turn_id, self.trace_id, clock.epoch_ns(origin), spans))
+        self._emit(TurnTraced(self._turn_id, self.trace_id, clock.epoch_ns(origin), spans[-MOST_TOLD:]))
 
 
 def _on_clock(report: CallerReport, clock: Clock) -> CallerReport:

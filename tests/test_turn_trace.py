@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,12 +13,14 @@ import pytest
 
 from edge_client.caller_report import CallerReport
 from edge_client.endpointer import EndpointerSettings
+from edge_client.realtime.server_events import turn_traced
 from edge_client.session_events import PlayoutStarted, ReplyDone, TurnTraced
 from edge_client.turn_story import Reception, TurnStory
 from edge_client.turn_trace import MOST_REPORTED, REPORT_SEC, SessionTracing, TurnFigures
 from routing.errors import BackendError, InvalidRequest
 from routing.telemetry import names
 from routing.telemetry.finished_span import FinishedSpan
+from routing.telemetry.phase import Phase
 from routing.telemetry.program import Telemetry
 from routing.telemetry.spans import Clock, trace_id_of
 from routing.turns import REPLY_SAMPLE_RATE, AudioChunk, Heard, ReplyEnd, ReplyEvent, Samples, TextDelta, Turn
@@ -299,6 +302,18 @@ async def test_who_joins_a_strangers_trace_is_not_shown_it(telemetry: Telemetry)
         joined = one.backend.turns[0].trace_context["traceparent"]
     assert joined.split("-")[1:3] == [traced.trace_id, root_of(traced.spans).parent_id]
     assert {span.attributes[names.TURN_ID] for span in traced.spans} == {traced.turn_id}
+
+
+async def test_of_a_turn_with_many_attempts_the_last_are_told(telemetry: Telemetry) -> None:
+    told = list[TurnTraced]()
+    tracing = SessionTracing("sess_test", telemetry)
+    trace = tracing.begin("turn_1", 1, TurnStory(opened=1.0))
+    attempts = [Phase(name=f"attempt {number}", begin=1.0, end=2.0) for number in range(200)]
+    telemetry.spans(names.EDGE).write(attempts, parent=trace.carrier, attributes={names.TURN_ID: "turn_1"})
+    tracing.take_report(CallerReport(turn_id="turn_1"), told.append)
+    trace.over("ok", None, 3.0)
+    assert [span.name for span in told[0].spans][-2:] == ["attempt 199", names.TURN]
+    assert len(json.dumps(turn_traced(told[0]))) < 64 * 1024
 
 
 @on_virtual_time
