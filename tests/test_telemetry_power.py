@@ -119,7 +119,7 @@ def test_processors_and_memory_are_counted_once(tmp_path: Path) -> None:
     assert shown(meters.power()) == {"package-0 rapl": 50, "package-0-dram rapl": 2.5}
 
 
-@pytest.mark.parametrize("microjoules", ["", "nonsense", "-1", "\xff"])
+@pytest.mark.parametrize("microjoules", ["9" * 5000, "", "nonsense", "-1", "\xff"])
 def test_what_is_no_number_is_no_meter(tmp_path: Path, microjoules: str) -> None:
     zone(tmp_path, "intel-rapl:0", "package-0", microjoules)
     assert list(rapl_meters(tmp_path)) == []

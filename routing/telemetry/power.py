@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 POWERCAP: Final = Path("/sys/class/powercap")
 LOOK_SEC: Final = 5.0  # often enough to see every wrap: RAPL's counters take minutes for one
 MICROJOULES: Final = 1e6
+MOST_DIGITS: Final = 20
 
 type Source = Literal["nvml", "rapl"]
 
@@ -141,8 +142,9 @@ def _joules(zone: Path) -> float | None:
 
 
 def _read_number(file: Path) -> int | None:
+    """The kernel's are of 64 bits."""
     text = _read(file)
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _read(file: Path) -> str | None:
