@@ -45,7 +45,9 @@ def _series(metric: Metric) -> Iterator[tuple[str, frozenset[str]]]:
     for prefix in {"edge": [""], "cloud": ["ray_"], "both": ["", "ray_"]}[metric.place]:
         name = prefix + metric.prometheus_name
         if metric.kind == "histogram":
-            yield from {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}.items()
+            yield from {f"{name}_bucket": labels | {"le"}, f"{name}_count": labels}.items()
+            if not prefix:  # Ray guesses its sums from the middles of buckets: means of them would be wrong
+                yield f"{name}_sum", labels
         else:
             yield name, labels
 

@@ -40,6 +40,11 @@ def test_rules_ask_for_metrics_and_labels_that_there_are() -> None:
     assert {rule["expr"]: unknown for rule in EVERY_RULE if (unknown := unknown_names(rule["expr"]))} == {}
 
 
+def test_nobody_asks_for_sums_that_ray_guesses() -> None:
+    assert unknown_names("voice_turn_ttfa_seconds_sum") == []
+    assert unknown_names("ray_voice_queue_wait_seconds_sum") == ["ray_voice_queue_wait_seconds_sum"]
+
+
 def test_a_name_is_recorded_once() -> None:
     assert len(RECORDED) == len(set(RECORDED))
 
