@@ -58,6 +58,7 @@ async def test_every_model_is_loaded_on_its_own_thread_and_answers() -> None:
         library.language.model.generate("Hello", max_tokens=1)
 
 
+@pytest.mark.slow
 async def test_without_models_the_lack_is_told_and_nothing_stays_behind(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="run: antiphon models pull"):
         await load_library(ModelStore(tmp_path), progress=lambda message: None)

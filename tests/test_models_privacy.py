@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 
+@pytest.mark.slow
 def test_the_model_runtimes_keep_no_record_of_their_use(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache"), "PATH": os.environ["PATH"]}
     load = "import edge_client.models.hibari, edge_client.models.onnx as onnx; print(onnx.onnxruntime.__version__)"

@@ -613,6 +613,7 @@ def floods(draw: st.DrawFn) -> list[VoicePacket]:
     return packets
 
 
+@pytest.mark.slow
 @given(floods())
 def test_whatever_comes_is_taken_and_bounded(packets: list[VoicePacket]) -> None:
     buffer, heard, begin = JitterBuffer(), 0, packets[0].arrived_at
