@@ -22,7 +22,12 @@ async def test_an_edge_that_cannot_start_says_why(tmp_path: Path, nothing_left_b
 
 @pytest.mark.slow
 @pytest.mark.models
-async def test_the_last_trace_is_written_when_an_edge_is_terminated(tmp_path: Path, nothing_left_behind: None) -> None:
+@pytest.mark.parametrize(
+    ("told", "code"), [((signal.SIGTERM,), -signal.SIGTERM), ((signal.SIGINT, signal.SIGINT), 130)]
+)
+async def test_the_last_trace_is_written_however_hastily_an_edge_is_told_to_end(
+    told: tuple[signal.Signals, ...], code: int, tmp_path: Path, nothing_left_behind: None
+) -> None:
     file = tmp_path / "traces.jsonl"
     settings = {"ANTIPHON_TELEMETRY__FILE": str(file)}
     async with edge_process(arguments=("--engine", "tone"), settings=settings) as edge:
@@ -31,5 +36,9 @@ async def test_the_last_trace_is_written_when_an_edge_is_terminated(tmp_path: Pa
                 f"{edge.url}/v1/realtime/calls", content="v=0", headers={"Content-Type": "application/sdp"}
             )
         assert refused.status_code == 400
-    assert edge.process.returncode == -signal.SIGTERM
+        for number in told:
+            edge.process.send_signal(number)
+            await asyncio.sleep(0.02)  # or they come as one
+        await edge.ended()
+    assert edge.process.returncode == code
     assert "voice.connect" in await asyncio.to_thread(file.read_text)

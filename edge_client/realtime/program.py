@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from routing.telemetry.power import metering
 from routing.telemetry.program import open_telemetry
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_SEC = 5  # for connections to end by themselves
 KEEP_ALIVE_SEC = 75  # of idle connections: a page is looked at before its caller dials, and a new one costs round trips
 
@@ -77,23 +79,32 @@ async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], read
         async with open_edge(settings, progress=progress) as edge:
             listen(settings, bound)
             config = server_config(create_app(edge, on_ready=lambda: ready(url)))
-            is_terminated = await _serve_until_told(uvicorn.Server(config), bound)
-    if is_terminated:
-        signal.raise_signal(signal.SIGTERM)
+            told = await _serve_until_told(_PatientServer(config), bound)
+    if told:
+        signal.raise_signal(told)
 
 
-async def _serve_until_told(server: uvicorn.Server, bound: socket.socket) -> bool:
-    """Whether it was SIGTERM. The server, when done, raises the signal again, which would end the program at once.
+async def _serve_until_told(server: uvicorn.Server, bound: socket.socket) -> int:
+    """The signal that it was told by. The server, when done, raises it again, which would end the program at once.
 
     It is left for when all is freed and the last traces are written.
     """
-    terminated: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
+    told: list[int] = []
+    before = {number: signal.signal(number, lambda caught, frame: told.append(caught)) for number in SIGNALS}
     try:
         await server.serve(sockets=[bound])
     finally:
-        signal.signal(signal.SIGTERM, before)
-    return bool(terminated)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return told[-1] if told else 0  # raised again in reverse order
+
+
+class _PatientServer(uvicorn.Server):
+    """Leaves nothing undone for somebody who presses Ctrl-C twice: the time that it may take is bounded."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.force_exit = False
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:
