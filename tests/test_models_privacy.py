@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 @pytest.mark.slow
 def test_the_model_runtimes_keep_no_record_of_their_use(tmp_path: Path) -> None:
