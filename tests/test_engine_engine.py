@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from deployments.batch import Batch
 from deployments.engine.answer import Answer
 from deployments.engine.engine import Engine
 from deployments.engine.loading import load_engine
+from deployments.engine.outcome import StepOutcome
 from deployments.engine.prompt import SYSTEM_TEXTS
 from deployments.engine.runner import Runner
+from deployments.engine.sequence import StepPlan
 from deployments.engine.settings import EngineSettings, SamplingSettings
 from deployments.engine.speech_state import SpeechState
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
@@ -435,6 +438,27 @@ async def test_a_reply_that_rests_is_woken_by_its_release_and_by_time() -> None:
     assert held < answer.sequence.frames
     assert isinstance(events[-1], ReplyEnd)
     assert items_of(answer) == (await of_stock(clip(0)))[0]
+
+
+async def test_a_step_has_admitted_nobody_who_left_meanwhile() -> None:
+    """The turn may have asked for another reply by now, which this step did nothing for."""
+    batches: list[Batch] = []
+    answers: list[Answer] = []
+    async with running() as engine:
+        engine.watch(batches.append)
+        with pytest.MonkeyPatch.context() as patch:
+            run = engine._runner.run
+
+            def leaving(plan: StepPlan) -> StepOutcome:
+                answers[0].close()
+                return run(plan)
+
+            patch.setattr(engine._runner, "run", leaving)
+            with engine._changed:
+                answers.append(engine.ask(Talk("leaving").question(clip(0))))
+            assert "closed" in str(await outcome(answers[0]))
+        await told(engine.ask(Talk("staying").question(clip(0))))
+    assert len([batch for batch in batches if batch.admitted]) == 1
 
 
 async def test_closing_the_engine_ends_every_reply_with_an_error() -> None:

@@ -287,7 +287,9 @@ class Engine:
     def _report(self, plan: StepPlan, began: float) -> None:
         if self._on_batch is None:
             return
-        admitted = tuple(chunk.sequence.key for chunk in plan.prefill if chunk.start == 0)
+        begun = (self._answers[chunk.sequence.key] for chunk in plan.prefill if chunk.start == 0)
+        # Whose attempt was closed meanwhile may have asked for another, for which this step did nothing.
+        admitted = tuple(answer.question.turn.turn_id for answer in begun if not answer.closed)
         is_slow = self._step_sec > self._pace.step_budget_sec and began > self._told_of_slow + TELL_OF_SLOW_SEC
         if is_slow:
             self._told_of_slow = began
@@ -296,7 +298,7 @@ class Engine:
                 began=began,
                 ended=began + self._step_sec,
                 size=len(plan.decode) + len(plan.prefill),
-                admitted=tuple(self._answers[key].question.turn.turn_id for key in admitted),
+                admitted=admitted,
                 prefill_tokens=sum(chunk.length for chunk in plan.prefill),
             )
             self._on_loop(self._on_batch, batch)
