@@ -184,6 +184,7 @@ class Floor:
                 async for event in events:
                     await reply.tell(event)
                 await reply.heard_out()
+                live.story.is_heard_out = True
             except BackendError as error:
                 reply.fail(str(error))
 
@@ -234,9 +235,11 @@ def _outcome(live: LiveTurn) -> TurnOutcome:
     if live.story.is_cut:
         return "interrupted"
     match live.reply:
-        case Reply(status="completed", report=TurnReport(switches=switches)):
+        case Reply(status="completed", report=TurnReport(switches=switches)) if live.story.is_heard_out:
             return "fallback" if switches else "ok"
         case Reply(status="failed"):
             return "error"
+        case None:
+            return "error" if live.fault else "dropped"
         case _:
-            return "error" if live.fault else "abandoned"
+            return "abandoned"

@@ -51,7 +51,8 @@ class TurnStory:
     first_sound: Moment = None  # the reply's first sound, or its first words where it has none, could be told
     first_audio: Moment = None  # the first packet of it left
     over: Moment = None
-    is_cut: bool = False  # the reply was not heard to its end
+    is_heard_out: bool = False
+    is_cut: bool = False  # somebody stopped the reply
     end_reason: str | None = None
     pauses: int = 0
     resumes: int = 0

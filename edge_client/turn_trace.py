@@ -20,7 +20,8 @@ REPORT_SEC = 5.0  # after the reply's end: a caller who reports does so while th
 MOST_REPORTED = 64  # turns of one session whose reports may be under way
 MOST_TOLD = 80  # spans of a turn: many a data channel takes no message beyond 64 KiB
 
-type TurnOutcome = Literal["ok", "interrupted", "fallback", "abandoned", "error"]
+type TurnOutcome = Literal["ok", "interrupted", "fallback", "abandoned", "dropped", "error"]
+"""Heard out; cut; heard out, from several speakers; left by its caller; begun to be answered and no turn; an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -266,6 +266,26 @@ async def test_turns_that_come_to_nothing_are_forgotten(telemetry: Telemetry) ->
         assert len(stage.backend.turns) == 1
 
 
+@on_virtual_time
+async def test_a_noise_that_was_begun_to_be_answered_was_dropped(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("noon", seconds=0.2, heard="")) as stage:
+        await stage.speak(0.6)
+        await stage.pause(2)
+        (turn,) = stage.backend.turns
+        root = root_of(telemetry.book.trace(trace_id_of(turn.trace_context)))
+    assert root.attributes[names.OUTCOME] == "dropped"
+
+
+@on_virtual_time
+async def test_a_caller_who_hangs_up_in_the_middle_has_abandoned_the_turn(telemetry: Telemetry) -> None:
+    async with staged(telemetry, say("a long tale", seconds=9)) as stage:
+        await stage.speak(0.6)
+        await stage.pause(1.5)
+        (turn,) = stage.backend.turns
+    root = root_of(telemetry.book.trace(trace_id_of(turn.trace_context)))
+    assert root.attributes[names.OUTCOME] == "abandoned"
+
+
 # -- what the caller tells ---------------------------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ TURN_INDEX: Final = "voice.turn.index"
 
 # Of the turn; those that end in `_ms` are whole numbers, which the collector's samplers can compare.
 
-OUTCOME: Final = "voice.turn.outcome"  # ok | interrupted | fallback | timeout | abandoned | error
+OUTCOME: Final = "voice.turn.outcome"  # ok | interrupted | fallback | abandoned | dropped | error
 V2V_MS: Final = "voice.turn.first_audio_latency_ms"
 V2V_MEASURED: Final = "voice.turn.first_audio_latency_measured"  # caller | edge: whose clock and ears
 TTFA_MS: Final = "voice.turn.ttfa_ms"
