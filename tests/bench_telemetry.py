@@ -5,9 +5,8 @@ edge that answers with tones, so that models do not hide anything, is called by 
 after turn. Ways of telemetry alternate, each in a process of its own:
 
 off         nothing is noted
-page        as it comes: the last traces are kept for the page, metrics are counted
-file        traces are written to a file too
-collector   traces and metrics are sent to a collector that takes them
+file        as it comes: traces are written to a file, metrics are counted
+collector   both are sent to a collector too, which takes them
 refusing    there is no collector where one is said to be
 black hole  there is one that takes the connection and never answers
 
@@ -43,7 +42,7 @@ from edge_client.caller.question import Question
 from edge_client.caller.report import conditions
 from tests.otlp_sink import black_hole, nobody_listens, otlp_sink
 
-WAYS = ("off", "page", "file", "collector", "refusing", "black hole")
+WAYS = ("off", "file", "collector", "refusing", "black hole")
 QUESTIONS = ("What time is it?", "What is twelve times seven?")
 
 
@@ -67,11 +66,8 @@ async def told(way: str) -> AsyncIterator[Mapping[str, str]]:
     match way:
         case "off":
             yield {f"{prefix}ENABLED": "false"}
-        case "page":
-            yield {}
         case "file":
-            with tempfile.TemporaryDirectory() as folder:
-                yield {f"{prefix}FILE": str(Path(folder) / "traces.jsonl")}
+            yield {}
         case "collector":
             async with otlp_sink() as sink:
                 yield {f"{prefix}ENDPOINT": sink.url}
@@ -81,6 +77,14 @@ async def told(way: str) -> AsyncIterator[Mapping[str, str]]:
         case _:
             with black_hole() as url:
                 yield {f"{prefix}ENDPOINT": url}
+
+
+@asynccontextmanager
+async def told_here(way: str) -> AsyncIterator[Mapping[str, str]]:
+    """The same, with the file of traces in a folder that goes away."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with told_here(way) as settings:
+            yield {**settings, "XDG_STATE_HOME": folder}
 
 
 async def measure(way: str, questions: Sequence[Question], *, calls: int, turns: int, seed: int) -> Run:
