@@ -31,6 +31,7 @@ from routing.errors import BackendUnavailable
 from routing.refusal import refusal
 from routing.telemetry import names
 from routing.telemetry.carrier import plain_carrier
+from routing.telemetry.logs import speak_of_turn
 from routing.telemetry.settings import TelemetrySettings
 from routing.telemetry.spans import Spans
 from routing.wire import Commit, Open, WireError, encode
@@ -123,6 +124,7 @@ class Ingress:
         opening, _ = await caller.receive(within_sec=self._settings.open_sec)
         assert isinstance(opening, Open), "the conduct of the turn lets nothing else through"
         ledger, turn = TurnLedger(opening), opening.turn
+        speak_of_turn(turn.trace_context, turn_id=turn.turn_id, session_id=turn.session_id)
         trace = RelayTrace(
             self._spans, turn, parent=plain_carrier(turn.trace_context) or caller.trace_context, now=_now()
         )

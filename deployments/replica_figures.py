@@ -36,7 +36,7 @@ class ReplicaFigures:
     def take(self, figures: AttemptFigures) -> None:
         """An attempt is over."""
         model = {"model": figures.model}
-        self._record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec, model)
+        self._record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec if figures.counted else None, model)
         self._record(metrics.REQUEST_DURATION, figures.duration_sec, {**model, "outcome": figures.outcome})
         self._record(metrics.QUEUE_WAIT, queue_wait_sec(figures))
 

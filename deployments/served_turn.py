@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 
 from routing.refusal import refusal
+from routing.telemetry.logs import speak_of_turn
 from routing.turns import Backend, Exchange, ReplyEvent, Turn
 from routing.wire import Ask, Commit, Message, RollBack, Speech, Told, encode
 
@@ -56,6 +57,7 @@ class ServedTurn:
     # -- the work ------------------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
+        speak_of_turn(self._turn.trace_context, turn_id=self._turn.turn_id, session_id=self._turn.session_id)
         try:
             async with self._backend.open(self._turn, on_heard=lambda heard: self._tell(WHOLE_TURN, heard)) as exchange:
                 try:

@@ -190,6 +190,13 @@ def test_an_attempt_is_counted_by_its_model() -> None:
     assert shown(counted, "gen_ai_server_time_to_first_token_seconds_count") == {'{model="smollm2"}': 1}
 
 
+def test_what_nobody_waited_for_is_no_first_token() -> None:
+    counted = Counted.new()
+    EdgeMetrics(counted.instruments).note_attempt(attempt(outcome="rolled_back"))
+    assert not shown(counted, "gen_ai_server_time_to_first_token_seconds_count")
+    assert shown(counted, "gen_ai_server_request_duration_seconds_count")
+
+
 def test_an_edge_shows_how_it_is_doing() -> None:
     counted = Counted.new()
     metrics = EdgeMetrics(counted.instruments)

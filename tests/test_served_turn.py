@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import numpy as np
+import pytest
 
 from deployments.served_turn import ServedTurn
 from routing.errors import AtCapacity, BackendError, BackendUnavailable
+from routing.telemetry.logs import JsonLines
 from routing.turns import (
     SPEECH_SAMPLE_RATE,
     AudioChunk,
@@ -138,3 +141,16 @@ async def test_hanging_up_rolls_back_what_is_being_said() -> None:
         await anext(telling)
     (exchange,) = backend.exchanges
     assert (exchange.rolled_back, exchange.closed) == (1, True)
+
+
+async def test_what_is_logged_while_a_turn_is_served_says_which_turn(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(JsonLines())
+
+    async def talkative(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        logging.getLogger("model").warning("slow")
+        yield ReplyEnd()
+
+    turn = served(ScriptedBackend(talkative))
+    turn.take([SPEECH, Ask(1), Commit(1)])
+    await told_by(turn)
+    assert '"turn_id": "t", "session_id": "s"' in caplog.text

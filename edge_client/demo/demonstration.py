@@ -80,6 +80,7 @@ def _emptied(folder: Path, *names: str) -> list[Path]:
     files = [folder / name for name in names]
     for file in files:
         file.unlink(missing_ok=True)
+        file.with_name(f"{file.name}.1").unlink(missing_ok=True)  # what it had no room for any more
     return [file.absolute() for file in files]
 
 

@@ -142,7 +142,7 @@ class EdgeMetrics:
         model, carrier = {"model": figures.model}, figures.carrier
         labels = model | {"outcome": figures.outcome}
         self._instruments.record(metrics.REQUEST_DURATION, figures.duration_sec, labels, carrier=carrier)
-        if figures.first_sec is not None:
+        if figures.counted and figures.first_sec is not None:
             self._instruments.record(metrics.TIME_TO_FIRST_TOKEN, figures.first_sec, model, carrier=carrier)
 
     # -- the program ---------------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ class AttemptFigures:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     carrier: Carrier = field(default_factory=dict)
 
+    @property
+    def counted(self) -> bool:
+        """Whether it was the answer that its turn got: somebody waited for it."""
+        return self.outcome in {"told", "cancelled"}
+
 
 class AttemptRecord:
     """Collects what is seen of an attempt from outside. Moments are seconds on the event loop's clock.
