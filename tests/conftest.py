@@ -21,7 +21,9 @@ from edge_client.models.store import ModelStore, default_folder
 if TYPE_CHECKING:
     from tests.edge import EdgeProcess
 
-hypothesis.settings.register_profile("house", deadline=None)  # no test asserts how long anything takes
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)  # no test asserts how long anything takes
 hypothesis.settings.load_profile("house")
 
 IN_CI = bool(os.environ.get("CI"))
