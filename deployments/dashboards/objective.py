@@ -22,7 +22,7 @@ RAY: Final = "ray_"  # what Ray's exporter puts before the names of replicas' me
 CLOUD_SEC: Final = 0.8  # from the last sample of speech to the first of the reply, where the reply comes from elsewhere
 DEVICE_SEC: Final = 1.2
 SOUNDED: Final = 'outcome=~"ok|interrupted|fallback"'  # somebody heard a reply begin
-UNANSWERED: Final = 'outcome=~"error|timeout"'
+UNANSWERED: Final = 'outcome="error"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
