@@ -19,10 +19,10 @@ from aioice import Connection
 from rich.console import Console
 from rich.table import Table
 
-from edge_client.caller.quantiles import Quantiles, quantiles
 from edge_client.network.emulated import emulate
 from edge_client.network.profile import NetworkProfile
 from edge_client.playout import Playout
+from edge_client.quantiles import Quantiles, quantiles
 from edge_client.webrtc import ice
 from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.peer import Peer, PeerSettings

@@ -20,10 +20,10 @@ from edge_client.caller.command import BENCH_QUESTIONS, read_questions, started_
 from edge_client.caller.dialect import OPENAI
 from edge_client.caller.probe import Probe, ProbePlan
 from edge_client.caller.probe_report import ProbedTurn
-from edge_client.caller.quantiles import quantiles
 from edge_client.caller.question import Question
 from edge_client.caller.report import conditions
 from edge_client.network.profile import CLEAN, LTE, WIFI, NetworkProfile
+from edge_client.quantiles import quantiles
 
 LOSSY = NetworkProfile(name="1 % lost", loss=0.01)
 NETWORKS = (CLEAN, LOSSY, WIFI, LTE)

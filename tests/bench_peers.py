@@ -50,12 +50,12 @@ from rich.table import Table
 from edge_client.caller.client import Caller, warm_up
 from edge_client.caller.dialect import FASTRTC, OPENAI, PIPECAT, Dialect
 from edge_client.caller.microphone import MICROPHONE_RATE
-from edge_client.caller.quantiles import quantiles
 from edge_client.caller.question import Question, recorded, synthesised
 from edge_client.caller.report import conditions
 from edge_client.caller.spoken import Reply
 from edge_client.network.emulated import emulate
 from edge_client.network.profile import CLEAN, NetworkProfile
+from edge_client.quantiles import quantiles
 from routing.errors import AntiphonError
 from routing.turns import AudioChunk
 from tests.peer_servers.answer import TONE_HZ, TONE_SEC

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edge_client.caller.measure import Latency
-from edge_client.caller.quantiles import quantiles
 from edge_client.caller.report import (
     Conditions,
     TurnReport,
@@ -25,6 +24,7 @@ from edge_client.caller.report import (
 )
 from edge_client.caller.spoken import Reply
 from edge_client.caller.watch import ServerNumbers
+from edge_client.quantiles import quantiles
 
 QUIET = Conditions("Linux x86_64", 2, (0.1, 0.2, 0.3))
 

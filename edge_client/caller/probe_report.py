@@ -11,8 +11,8 @@ from rich.table import Table
 
 from edge_client.caller.budget import QUANTILES
 from edge_client.caller.packets import Packets
-from edge_client.caller.quantiles import Quantiles, quantiles
 from edge_client.caller.report import ABSENT, Conditions
+from edge_client.quantiles import Quantiles, quantiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

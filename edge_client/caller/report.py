@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge_client.caller.placement import Placed, read_placement
-from edge_client.caller.quantiles import Quantiles, quantiles
 from edge_client.caller.spoken import Reply
+from edge_client.quantiles import Quantiles, quantiles
 
 ABSENT = "–"  # this server does not tell, or there is nothing to tell
 

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from edge_client.quantiles import Tail
 from edge_client.route.calibration import PROMISES, Calibration, calibrations
 from edge_client.route.plot import Point, histogram, letters, scale_of, scatter
-from edge_client.route.summary import Group, Summary, Tail, expected_sec, speaker, summarise
+from edge_client.route.summary import Group, Summary, expected_sec, speaker, summarise
 from routing.record import PlacementRecord
 
 ABSENT = "–"  # there is nothing to tell

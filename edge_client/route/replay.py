@@ -19,8 +19,9 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from edge_client.quantiles import Tail, tail_of
 from edge_client.route.explain import ABSENT, ms, placement
-from edge_client.route.summary import NOBODY, Tail, mean, speaker, tail_of
+from edge_client.route.summary import NOBODY, known, mean, speaker
 from routing.errors import BackendUnavailable
 from routing.policy import Choice, PolicyName, Prospect, choose, worth_sec
 from routing.record import PlacementRecord
@@ -176,7 +177,7 @@ def _side(policy: str, turns: Sequence[tuple[PlacementRecord, str, float | None]
         policy=policy,
         turns=len(turns),
         unanswered=sum(wait is None for _, _, wait in turns),
-        wait=tail_of([wait for _, _, wait in turns]),
+        wait=tail_of(known(wait for _, _, wait in turns)),
         shares={name: spoke.count(name) / len(spoke) for name in sorted(set(spoke))},
         burden_sec=mean([burden for turn in turns if (burden := _burden_sec(*turn)) is not None]),
     )

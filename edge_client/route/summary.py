@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from edge_client.quantiles import Tail, tail_of
 from routing.record import PlacementRecord
 
 NOBODY = "nobody"
-
-
-class Tail(NamedTuple):
-    """Of waits from the turn's end to the first sound, in seconds."""
-
-    p50: float
-    p95: float
-    p99: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +109,9 @@ def _group(
         name=name,
         turns=len(turns),
         share=len(turns) / len(records),
-        wait=tail_of([record.outcome.first_sound_sec for record in turns]),
-        bias_sec=median([late for record in turns if (late := _lateness_sec(record)) is not None]),
-        regret_sec=mean([regret for record in turns if (regret := record.regret_sec) is not None]),
+        wait=tail_of(known(record.outcome.first_sound_sec for record in turns)),
+        bias_sec=median(known(map(_lateness_sec, turns))),
+        regret_sec=mean(known(record.regret_sec for record in turns)),
         work_sec=sum(each.work_sec for each in waste),
         sound_sec=sum(each.sound_sec for each in waste),
     )
@@ -130,13 +122,9 @@ def _lateness_sec(record: PlacementRecord) -> float | None:
     return None if expected is None or actual is None else actual - expected
 
 
-def tail_of(waits: Sequence[float | None]) -> Tail | None:
-    """Median and tail of those that there are; each is one that was measured."""
-    ordered = sorted(wait for wait in waits if wait is not None)
-    if not ordered:
-        return None
-    last = len(ordered) - 1
-    return Tail(*(ordered[round(last * share)] for share in (0.5, 0.95, 0.99)))
+def known(values: Iterable[float | None]) -> list[float]:
+    """Those that there are."""
+    return [value for value in values if value is not None]
 
 
 def median(values: Sequence[float]) -> float | None:

@@ -11,8 +11,9 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from edge_client.quantiles import Tail, tail_of
+from edge_client.trace.noise import Interval, difference_of
 from edge_client.trace.plain_text import plain
-from edge_client.trace.quantiles import Interval, Tail, difference_of, tail_of
 from edge_client.trace.summary import Summary, TurnFigures, values_of
 from edge_client.trace.traced_turn import PHASES
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_client.quantiles import Tail, tail_of
 from edge_client.trace.archive import Archive, Omissions
 from edge_client.trace.critical_path import critical_path, hidden_work
-from edge_client.trace.quantiles import Tail, tail_of
 from edge_client.trace.traced_turn import HEDGED, PHASES, Measured, TracedTurn, lengths_ms, within
 from routing.telemetry import names
 

@@ -12,9 +12,9 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from edge_client.quantiles import Tail
 from edge_client.trace.archive import Omissions
 from edge_client.trace.plain_text import plain
-from edge_client.trace.quantiles import Tail
 from edge_client.trace.summary import ALL, Group, Row, Summary, TurnFigures
 
 WORST_SHOWN = 3

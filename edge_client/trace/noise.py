@@ -1,4 +1,4 @@
-"""Quantiles of what was measured, and whether two sets of measurements differ by more than chance."""
+"""Whether two sets of measurements differ by more than chance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ CONFIDENCE: Final = 0.95
 _SEED: Final = 20_260_101  # the same files give the same verdict
 
 
-class Tail(NamedTuple):
-    """In milliseconds; each is a value that was measured: the least that so many do not exceed."""
-
-    p50: float
-    p95: float
-    p99: float
-
-
 class Interval(NamedTuple):
     """Where a difference lies with 95 % confidence."""
 
@@ -31,13 +23,6 @@ class Interval(NamedTuple):
     @property
     def is_beyond_noise(self) -> bool:
         return self.low > 0 or self.high < 0
-
-
-def tail_of(values: Sequence[float]) -> Tail | None:
-    """None of nothing."""
-    if not values:
-        return None
-    return Tail(*(float(each) for each in np.quantile(values, (0.5, 0.95, 0.99), method="inverted_cdf")))
 
 
 def difference_of(before: Sequence[float], after: Sequence[float], *, level: float) -> Interval | None:
