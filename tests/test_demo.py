@@ -40,7 +40,7 @@ from edge_client.realtime.edge import Edge
 from edge_client.realtime.switchboard import open_switchboard
 from edge_client.settings import EdgeSettings
 from edge_client.trace.archive import Omissions
-from edge_client.trace.summary import Summary, TurnFigures
+from edge_client.trace.summary import ExplainedTurn, Summary
 from routing.contender import HERE
 from routing.errors import BackendUnavailable
 from routing.latency import LEVELS, Distribution
@@ -109,7 +109,7 @@ def test_an_answer_must_come_whatever_happens_to_the_cloud() -> None:
 
 def traced(*, unattributed_ms: float) -> Summary:
     """One turn, whose V2V was 300 ms."""
-    figures = TurnFigures(
+    figures = ExplainedTurn(
         number=1,
         turn_id="turn",
         trace_id="0af7651916cd43dd8448eb211c80319c",

@@ -14,7 +14,7 @@ from rich.table import Table
 from edge_client.quantiles import Tail, tail_of
 from edge_client.trace.noise import Interval, difference_of
 from edge_client.trace.plain_text import plain
-from edge_client.trace.summary import Summary, TurnFigures, values_of
+from edge_client.trace.summary import ExplainedTurn, Summary, values_of
 from edge_client.trace.traced_turn import PHASES
 
 type Section = Literal["", "phase", "waited for"]
@@ -95,16 +95,16 @@ def compare(before: Summary, after: Summary) -> Difference:
     )
 
 
-def _phases(turn: TurnFigures) -> Mapping[str, float]:
+def _phases(turn: ExplainedTurn) -> Mapping[str, float]:
     return turn.phases
 
 
-def _critical(turn: TurnFigures) -> Mapping[str, float]:
+def _critical(turn: ExplainedTurn) -> Mapping[str, float]:
     return turn.critical
 
 
 def _names(
-    runs: Iterable[Sequence[TurnFigures]], parts: Callable[[TurnFigures], Mapping[str, float]]
+    runs: Iterable[Sequence[ExplainedTurn]], parts: Callable[[ExplainedTurn], Mapping[str, float]]
 ) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for run in runs for turn in run for name in parts(turn)))
 
@@ -112,8 +112,8 @@ def _names(
 def _part(
     name: str,
     section: Section,
-    runs: Iterable[Sequence[TurnFigures]],
-    parts: Callable[[TurnFigures], Mapping[str, float]],
+    runs: Iterable[Sequence[ExplainedTurn]],
+    parts: Callable[[ExplainedTurn], Mapping[str, float]],
 ) -> Comparison:
     return _comparison(name, section, *(values_of(run, name, parts) for run in runs))
 

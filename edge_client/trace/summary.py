@@ -17,7 +17,7 @@ DISAGREEMENT_MS = 5.0  # what a turn says of itself is rounded, and spans are cu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFigures:
+class ExplainedTurn:
     """What counts of a turn with V2V, in milliseconds.
 
     Args:
@@ -87,22 +87,22 @@ class Summary:
         unrooted: traces whose turn is in none of the files: not over yet, or another file has it
     """
 
-    turns: tuple[TurnFigures, ...]
+    turns: tuple[ExplainedTurn, ...]
     without: Mapping[str, int]
     unrooted: int
     omissions: Omissions
     groups: tuple[Group, ...]
 
     @property
-    def least_explained(self) -> TurnFigures | None:
+    def least_explained(self) -> ExplainedTurn | None:
         return min(self.turns, key=lambda turn: turn.explained, default=None)
 
 
-def figures_of(turn: TracedTurn, *, number: int) -> TurnFigures | None:
+def figures_of(turn: TracedTurn, *, number: int) -> ExplainedTurn | None:
     """None without V2V."""
     if turn.window is None:
         return None
-    return TurnFigures(
+    return ExplainedTurn(
         number=number,
         turn_id=turn.turn_id,
         trace_id=turn.span.trace_id,
@@ -120,7 +120,7 @@ def figures_of(turn: TracedTurn, *, number: int) -> TurnFigures | None:
 
 
 def summarise(archive: Archive) -> Summary:
-    figures: list[TurnFigures] = []
+    figures: list[ExplainedTurn] = []
     without: Counter[str] = Counter()
     for number, mark in enumerate(archive.turns, 1):
         turn = TracedTurn.of(archive.trace(mark.trace_id), mark.span_id)
@@ -138,7 +138,7 @@ def summarise(archive: Archive) -> Summary:
     )
 
 
-def groups_of(turns: Sequence[TurnFigures]) -> tuple[Group, ...]:
+def groups_of(turns: Sequence[ExplainedTurn]) -> tuple[Group, ...]:
     """All of them, then by who spoke, the most frequent first; at last those for which several were asked."""
     if not turns:
         return ()
@@ -148,7 +148,7 @@ def groups_of(turns: Sequence[TurnFigures]) -> tuple[Group, ...]:
     return (_group(ALL, turns), *(_group(name, some) for name, some in groups.items() if some))
 
 
-def _group(name: str, turns: Sequence[TurnFigures]) -> Group:
+def _group(name: str, turns: Sequence[ExplainedTurn]) -> Group:
     v2v_ms = [turn.v2v_ms for turn in turns]
     unattributed_ms = [turn.unattributed_ms for turn in turns]
     return Group(
@@ -165,8 +165,8 @@ def _group(name: str, turns: Sequence[TurnFigures]) -> Group:
 
 
 def _rows(
-    turns: Sequence[TurnFigures],
-    parts: Callable[[TurnFigures], Mapping[str, float]],
+    turns: Sequence[ExplainedTurn],
+    parts: Callable[[ExplainedTurn], Mapping[str, float]],
     *,
     order: Sequence[str] = (),
 ) -> tuple[Row, ...]:
@@ -180,7 +180,7 @@ def _rows(
 
 
 def values_of(
-    turns: Iterable[TurnFigures], name: str, parts: Callable[[TurnFigures], Mapping[str, float]]
+    turns: Iterable[ExplainedTurn], name: str, parts: Callable[[ExplainedTurn], Mapping[str, float]]
 ) -> list[float]:
     """How long it took, in each turn where it happened."""
     return [parts(turn)[name] for turn in turns if name in parts(turn)]

@@ -15,7 +15,7 @@ from rich.table import Table
 from edge_client.quantiles import Tail
 from edge_client.trace.archive import Omissions
 from edge_client.trace.plain_text import plain
-from edge_client.trace.summary import ALL, Group, Row, Summary, TurnFigures
+from edge_client.trace.summary import ALL, ExplainedTurn, Group, Row, Summary
 
 WORST_SHOWN = 3
 
@@ -95,14 +95,14 @@ def verdict(summary: Summary) -> Iterator[str]:
         yield f"[yellow]{len(contradicting)} turns say another V2V of themselves: {some}[/]"
 
 
-def _worst(turn: TurnFigures) -> str:
+def _worst(turn: ExplainedTurn) -> str:
     return (
         f"turn {turn.number} ({plain(turn.turn_id)}): {turn.explained:.2%}, "
         f"{turn.unattributed_ms:.1f} of {turn.v2v_ms:.1f} ms unattributed"
     )
 
 
-def _contradiction(turn: TurnFigures) -> str:
+def _contradiction(turn: ExplainedTurn) -> str:
     return f"turn {turn.number} ({plain(turn.turn_id)}): {turn.told_ms:.0f} ms, its spans {turn.v2v_ms:.1f} ms"
 
 
