@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { spanKind, spanMeaning, spanWords, WORDINGS } from "../edge_client/page/spans.js";
-import { readTrace, unattributedMs, view, waited } from "../edge_client/page/trace.js";
+import { readTrace, unattributedMs, view, WAY as WAITS, waited } from "../edge_client/page/trace.js";
 
 /** A span of a trace, as the edge tells it. */
 const told = (span_id, parent_id, name, begin_ms, end_ms, attributes = {}) => ({
@@ -126,8 +126,15 @@ test("a span that the page does not know is shown by its name", () => {
   assert.deepEqual([spanWords("generate_content moonshine"), spanKind("endpoint.wait")], ["Answer moonshine", "wait"]);
 });
 
+const names = readFileSync(new URL("../routing/telemetry/names.py", import.meta.url), "utf8");
+
+test("the waits of voice to voice are those that the traces are read by", () => {
+  const given = Object.fromEntries([...names.matchAll(/^([A-Z_]+): Final = "([^"]+)"/gm)].map(([, key, name]) => [key, name]));
+  const [, listed] = /^VOICE_TO_VOICE: Final = \(([^)]+)\)/m.exec(names);
+  assert.deepEqual(listed.match(/[A-Z_]+/g).map((key) => given[key]), WAITS);
+});
+
 test("every name that a program gives a span has words and a meaning", () => {
-  const names = readFileSync(new URL("../routing/telemetry/names.py", import.meta.url), "utf8");
   const section = names.slice(names.indexOf("# -- spans"), names.indexOf("# What a backend calls"));
   const given = [...section.matchAll(/^[A-Z_]+: Final = "([^"]+)"/gm)].map(([, name]) => name);
   assert.ok(given.length > 30);

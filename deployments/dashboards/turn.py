@@ -9,16 +9,6 @@ from deployments.dashboards.panel import SHOWN, Query, bars, lines, quantile, sp
 from routing.telemetry import names
 from routing.telemetry.metrics import ENDPOINT_DELAY, QUEUE_WAIT, TIME_TO_FIRST_AUDIO, TIME_TO_FIRST_TOKEN
 
-WAITS: Final = (
-    names.NETWORK_UPLINK,
-    names.ENDPOINT_WAIT,
-    names.ANSWER_WAIT,
-    names.FLOOR_WAIT,
-    names.FIRST_PACKET,
-    names.NETWORK_DOWNLINK,
-    names.JITTER_BUFFER,
-    names.FIRST_PLAYOUT,
-)  # without holes from the last sample of speech to the first one of the reply
 WORK: Final = (
     names.QUEUE_WAIT,
     names.AUDIO_ENCODE,
@@ -38,7 +28,11 @@ def _any_of(spans: tuple[str, ...]) -> str:
 _WATERFALL: Final = Row(
     "What callers wait for",
     (
-        bars("Waits, p95", Query(span_quantile(0.95, _any_of(WAITS), window=SHOWN), "{{span_name}}"), unit="s"),
+        bars(
+            "Waits, p95",
+            Query(span_quantile(0.95, _any_of(names.VOICE_TO_VOICE), window=SHOWN), "{{span_name}}"),
+            unit="s",
+        ),
         bars(
             "Work behind them, p95", Query(span_quantile(0.95, _any_of(WORK), window=SHOWN), "{{span_name}}"), unit="s"
         ),
@@ -52,7 +46,7 @@ _WATERFALL: Final = Row(
                 unit="s",
                 width=6,
             )
-            for span in WAITS
+            for span in names.VOICE_TO_VOICE
         ),
     ),
 )

@@ -23,7 +23,7 @@
  */
 
 /** The children of a turn that follow each other from the user's last sample to the first sound of the reply. */
-const WAY = [
+export const WAY = [
   "network.uplink",
   "endpoint.wait",
   "answer.wait",

@@ -15,7 +15,7 @@ from edge_client.quantiles import Tail, tail_of
 from edge_client.trace.noise import Interval, difference_of
 from edge_client.trace.plain_text import plain
 from edge_client.trace.summary import ExplainedTurn, Summary, values_of
-from edge_client.trace.traced_turn import PHASES
+from routing.telemetry.names import VOICE_TO_VOICE
 
 type Section = Literal["", "phase", "waited for"]
 type Verdict = Literal["faster", "slower", "noise", "unknown"]
@@ -85,7 +85,8 @@ def compare(before: Summary, after: Summary) -> Difference:
     """Phase by phase, over the turns in which each occurred; likewise who was waited for."""
     runs = before.turns, after.turns
     rows = [_comparison(V2V, "", *([turn.v2v_ms for turn in run] for run in runs))]
-    rows += [_part(name, "phase", runs, _phases) for name in sorted(_names(runs, _phases), key=PHASES.index)]
+    phases = sorted(_names(runs, _phases), key=VOICE_TO_VOICE.index)
+    rows += [_part(name, "phase", runs, _phases) for name in phases]
     rows.append(_comparison(UNATTRIBUTED, "phase", *([turn.unattributed_ms for turn in run] for run in runs)))
     rows += [_part(name, "waited for", runs, _critical) for name in _names(runs, _critical)]
     return Difference(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edge_client.quantiles import Tail, tail_of
 from edge_client.trace.archive import Archive, Omissions
 from edge_client.trace.critical_path import critical_path, hidden_work
-from edge_client.trace.traced_turn import HEDGED, PHASES, Measured, TracedTurn, lengths_ms, within
+from edge_client.trace.traced_turn import HEDGED, Measured, TracedTurn, lengths_ms, within
 from routing.telemetry import names
 
 ALL = "all"
@@ -158,7 +158,7 @@ def _group(name: str, turns: Sequence[ExplainedTurn]) -> Group:
         least_explained=min(turn.explained for turn in turns),
         unattributed=_tail(unattributed_ms),
         unattributed_share=sum(unattributed_ms) / sum(v2v_ms),
-        phases=_rows(turns, lambda turn: turn.phases, order=PHASES),
+        phases=_rows(turns, lambda turn: turn.phases, order=names.VOICE_TO_VOICE),
         critical=_rows(turns, lambda turn: turn.critical),
         hidden=_rows(turns, lambda turn: turn.hidden),
     )

@@ -14,17 +14,6 @@ from routing.telemetry.spans import GAP_NS
 
 type Measured = Literal["caller", "edge", "in part"]  # by whose ears and clock
 
-# The children of a turn that follow each other from the user's last sample to the first sound of the reply.
-PHASES: Final = (
-    names.NETWORK_UPLINK,
-    names.ENDPOINT_WAIT,
-    names.ANSWER_WAIT,
-    names.FLOOR_WAIT,
-    names.FIRST_PACKET,
-    names.NETWORK_DOWNLINK,
-    names.JITTER_BUFFER,
-    names.FIRST_PLAYOUT,
-)
 ROUNDING_NS: Final = 1_000  # moments are written in whole microseconds
 HEDGED: Final = "hedged"
 UNKNOWN: Final = "unknown"
@@ -126,7 +115,7 @@ class TracedTurn:
     @property
     def phases(self) -> list[RecordedSpan]:
         """In the order of their beginnings."""
-        return [child for child in self._children if child.name in PHASES]
+        return [child for child in self._children if child.name in names.VOICE_TO_VOICE]
 
     @property
     def last_sample_ns(self) -> int | None:

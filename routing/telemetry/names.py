@@ -93,6 +93,18 @@ FIRST_PACKET_IN: Final = "media.first_rx"
 
 STEP_WINDOW: Final = "engine.step_window"
 
+# The children of a turn that follow each other, without holes, from the user's last sample to the first sound heard.
+VOICE_TO_VOICE: Final = (
+    NETWORK_UPLINK,
+    ENDPOINT_WAIT,
+    ANSWER_WAIT,
+    FLOOR_WAIT,
+    FIRST_PACKET,
+    NETWORK_DOWNLINK,
+    JITTER_BUFFER,
+    FIRST_PLAYOUT,
+)
+
 # What a backend calls its phases in `ReplyEnd.timings_ms`, and what their spans are called; others keep their names.
 PHASES: Final = {
     "queue": QUEUE_WAIT,
