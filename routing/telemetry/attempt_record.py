@@ -167,7 +167,8 @@ class AttemptRecord:
     def phases(self) -> tuple[Phase, ...]:
         """Its work, as the backend tells; of one that never came to its end, what could be seen of it."""
         told = self.end.timings_ms if self.end else {}
-        phases = in_sequence(self.asked_at, dict(_named(told) if told else self._observed()))
+        durations_ms = dict(_named(told) if told else self._observed())
+        phases = in_sequence(self.asked_at, durations_ms, until=self.last_moment)
         return _linked(phases, tuple(self.links))
 
     def _observed(self) -> Iterator[tuple[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -36,11 +37,14 @@ class Phase:
         return self.end - self.begin
 
 
-def in_sequence(begin: float, durations_ms: Mapping[str, float]) -> tuple[Phase, ...]:
-    """Phases that followed each other from ``begin`` on."""
+def in_sequence(begin: float, durations_ms: Mapping[str, float], *, until: float = math.inf) -> tuple[Phase, ...]:
+    """Phases that followed each other from ``begin`` on, none beyond ``until``.
+
+    An event loop's clock stands still while a callback runs, so what was measured on a thread may seem to last longer.
+    """
     phases: list[Phase] = []
     for name, duration_ms in durations_ms.items():
-        end = begin + duration_ms / 1000
+        end = min(begin + duration_ms / 1000, until)
         phases.append(Phase(name=name, begin=begin, end=end))
         begin = end
     return tuple(phases)
