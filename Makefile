@@ -19,6 +19,7 @@ LINK := $(UV) pip install --python $(VENV) --quiet --no-deps --editable .
 
 # What the demo needs. Once the tools for development are there they stay, also for the demo.
 READY := $(VENV)/$(if $(wildcard $(VENV)/.ready-to-develop),.ready-to-develop,.ready-to-run)
+AUDIT := $(VENV)/audit
 NODE_PACKAGES := tests/javascript/node_modules/.package-lock.json
 
 .PHONY: help
@@ -37,14 +38,22 @@ demo: $(READY) models ## hold a spoken conversation with an edge and a cloud and
 test: setup node ## run every test
 	@mkdir -p artifacts
 	@# Ray's tests mostly wait, and so run beside others, whose timers go first; not beside those that take all of the machine.
-	@nice -n 15 $(RUN) pytest -m "ray and not engine" > artifacts/test-ray.log 2>&1 & ray=$$!; trap "kill $$ray" INT TERM; \
-	$(RUN) pytest -m "not ray and not engine and not browser"; beside=$$?; \
+	@nice -n 15 $(RUN) pytest -m "ray and not engine and not hostile" > artifacts/test-ray.log 2>&1 & ray=$$!; trap "kill $$ray" INT TERM; \
+	$(RUN) pytest -m "not ray and not engine and not browser and not hostile and not audit"; beside=$$?; \
 	wait $$ray; alone=$$?; cat artifacts/test-ray.log; exit $$((beside + alone))
-	$(RUN) pytest -m "not ray and (engine or browser)"
+	$(RUN) pytest -m "not ray and (engine or browser) and not hostile"
+
+.PHONY: hostile
+hostile: setup ## flood, fuzz and drain it at full size
+	$(RUN) pytest -m hostile
+
+.PHONY: audit
+audit: $(VENV)/.ready-to-develop $(AUDIT)/.ready ## check manifests, images and pins, with tools in an environment of their own
+	$(RUN) pytest -m audit
 
 .PHONY: unit
 unit: $(VENV)/.ready-to-develop ## run the quick tests: no models, no browser, no TURN server, no PyTorch
-	$(RUN) pytest -m "not models and not slow and not node and not browser and not turn and not engine"
+	$(RUN) pytest -m "not models and not slow and not node and not browser and not turn and not engine and not hostile and not audit"
 
 .PHONY: check
 check: $(VENV)/.ready-to-develop ## check layout, style, types and the direction of imports
@@ -65,10 +74,11 @@ bench: $(READY) models ## measure latency at the caller; leave the machine idle 
 
 .PHONY: lock
 lock: $(UV) ## write requirements*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
-	$(call compile,requirements-dev.txt,--extra serve --extra talk --extra lfm2 --group dev)
+	$(call compile,requirements-dev.txt,--extra serve --extra talk --extra reports --extra lfm2 --group dev)
 	$(call compile,requirements.txt,--constraint requirements-dev.txt)
 	$(call compile,requirements-serve.txt,--constraint requirements.txt --extra serve)
 	$(call compile,requirements-lfm2.txt,--constraint requirements.txt --extra lfm2)
+	$(call compile,requirements-audit.txt,--group audit)
 
 .PHONY: clean
 clean: ## remove what was built here; the models stay in their cache
@@ -85,6 +95,11 @@ $(VENV)/.ready-to-run: requirements-serve.txt pyproject.toml | $(UV)
 $(VENV)/.ready-to-develop: requirements-dev.txt pyproject.toml | $(UV)
 	$(SYNC) requirements-dev.txt
 	$(LINK)
+	@touch $@
+
+$(AUDIT)/.ready: requirements-audit.txt | $(VENV)/.ready-to-develop
+	$(RUN) venv --without-pip --clear $(AUDIT)
+	$(UV) pip sync --python $(AUDIT) --require-hashes requirements-audit.txt
 	@touch $@
 
 # pip brings uv, in the version and with the hashes of requirements.txt; uv does the rest.
@@ -110,7 +125,7 @@ $(NODE_PACKAGES): tests/javascript/package-lock.json
 	@touch $@
 
 define compile
-	$(UV) pip compile pyproject.toml --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate \
+	$(UV) pip compile $(if $(filter requirements-audit.txt,$(1)),,pyproject.toml) --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate \
 		$(if $(UPGRADE),--upgrade) $(2) --output-file $(1)
 	@printf '# Written by `make lock`.\n' | cat - $(1) > $(1).new && mv $(1).new $(1)
 endef

@@ -26,6 +26,8 @@ from edge_client.cloud.settings import CloudSettings
 from edge_client.comma_separated import CommaSeparated
 from edge_client.device.settings import DeviceSettings
 from edge_client.endpointer import EndpointerSettings
+from edge_client.limits import LimitSettings
+from edge_client.tls import TlsSettings
 from edge_client.trace_file import kept
 from edge_client.traits import TraitsSettings
 from edge_client.upstream.settings import UpstreamSettings
@@ -47,7 +49,13 @@ class EdgeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)  # 0: any free one
     api_keys: CommaSeparated[SecretStr] = ()  # none: development mode, loopback only
+    api_keys_file: Path | None = None  # more of them, one in a line; read again when it changes
+    signing_keys_file: Path | None = None  # of client secrets, one in a line: the first signs, all are believed
     allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
+    trusted_proxies: CommaSeparated[str] = ()  # networks of proxies that are believed whom they speak for
+    tls: TlsSettings = TlsSettings()
+    limits: LimitSettings = LimitSettings()
+    drain_sec: float = Field(default=0.0, ge=0)  # after SIGTERM, for callers to go on elsewhere; 0: hang up at once
     maximum_sessions: int = Field(default=16, ge=1)  # of all workers together
     workers: int = Field(default=1, ge=1, le=64)  # processes behind the one port, each with models of its own
     engine: Literal["device", "tone"] = "device"  # what answers: this machine's models, or a tone at once
@@ -83,7 +91,7 @@ class EdgeSettings(BaseModel):
     @property
     def development(self) -> bool:
         """Whether anybody who reaches the edge may use it."""
-        return not self.api_keys
+        return not self.api_keys and self.api_keys_file is None
 
     @property
     def on_loopback(self) -> bool:

@@ -47,12 +47,12 @@ def test_what_followed_each_other_does_so_with_a_gap_that_jaeger_needs() -> None
     assert three.start_time > two.end_time
 
 
-@settings(max_examples=30)
 def test_what_seems_to_last_longer_than_the_whole_ends_with_it() -> None:
-    phases = in_sequence(100.0, {"one": 10.0, "two": 20.0, "three": 5.0}, until=100.02)
-    assert [(phase.begin, phase.end) for phase in phases] == [(100.0, 100.01), (100.01, 100.02), (100.02, 100.02)]
+    phases = in_sequence(0.0, {"one": 10.0, "two": 20.0, "three": 5.0}, until=0.02)
+    assert [(phase.begin, phase.end) for phase in phases] == [(0.0, 0.01), (0.01, 0.02), (0.02, 0.02)]
 
 
+@settings(max_examples=30)
 @given(st.floats(0.0, 1e6), st.floats(0.0, 1e4))
 def test_a_span_never_ends_before_it_begins_and_begins_in_whole_microseconds(begin: float, duration: float) -> None:
     written = Written()

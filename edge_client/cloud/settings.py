@@ -20,6 +20,8 @@ class CloudSettings(BaseModel):
     url: str = ""  # where the ingress is, as "wss://cloud.example"; "": there is no cloud
     key: SecretStr | None = None  # sent as a bearer token
     ca_file: Path | None = None  # whose certificates are trusted instead of the system's
+    certificate_file: Path | None = None  # shown to it, with the key in it or in key_file (mutual TLS)
+    key_file: Path | None = None
     connect_timeout_sec: float = Field(default=2.0, gt=0, le=60)  # name, TCP, TLS and handshake together
     heartbeat_sec: float = Field(default=2.0, gt=0, le=600)  # from one heartbeat to the next
     heartbeat_timeout_sec: float = Field(default=1.5, gt=0, le=60)  # a pong that is later counts as silence
