@@ -44,7 +44,7 @@ test: setup node ## run every test
 	$(RUN) pytest -m "not ray and (engine or browser) and not hostile"
 
 .PHONY: hostile
-hostile: setup ## flood, fuzz and drain it at full size
+hostile: setup ## flood it, fuzz it, drain it and cut its lines, at full size
 	$(RUN) pytest -m hostile
 
 .PHONY: audit

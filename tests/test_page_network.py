@@ -30,6 +30,7 @@ from tests.scripted import ScriptedBackend, say
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.hostile,
     pytest.mark.slow,
     needs_namespaces,
     pytest.mark.usefixtures("may_block"),
