@@ -7,8 +7,8 @@ not leave the device is part of the history of such turns only.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from routing.errors import InvalidRequest
@@ -97,8 +97,9 @@ type Item = MessageItem | ToolCallItem | ToolResultItem
 class Conversation:
     """The items of one session, in order. When there is no room for more of them, the oldest are forgotten."""
 
-    def __init__(self) -> None:
-        self._items: list[Item] = []
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self._items = list(items)
+        self.changes = 0  # how often an item came, went or was cut
 
     def add(self, item: Item, *, after: str | None = None) -> None:
         """Append ``item``, or put it behind the item with id ``after`` ("root" means in front of all).
@@ -110,6 +111,7 @@ class Conversation:
         if isinstance(item, ToolResultItem) and item.result.call_id in self._private_calls:
             item.privacy = "device_only"
         self._items.insert(self._place(after), item)
+        self.changes += 1
         while len(self._items) > MOST_ITEMS or self._characters > MOST_CHARACTERS:
             del self._items[0]
 
@@ -163,6 +165,7 @@ class Conversation:
 
     def delete(self, item_id: str) -> None:
         self._items.remove(self.find(item_id))
+        self.changes += 1
 
     def truncate(self, item_id: str, samples: int) -> None:
         """Keep only what was heard of an assistant's spoken message: its first ``samples`` at 24 kHz."""
@@ -177,6 +180,25 @@ class Conversation:
             )
         item.heard = min(samples, item.samples)
         item.status = "incomplete"
+        self.changes += 1
+
+    @property
+    def awaits_tool(self) -> bool:
+        """Whether the last turn called a tool that has given no result yet. Who speaks on waits for it no longer."""
+        called: set[str] = set()
+        for item in self._items:
+            match item:
+                case MessageItem(role="user"):
+                    called.clear()
+                case ToolCallItem(call=call):
+                    called.add(call.call_id)
+                case ToolResultItem(result=result):
+                    called.discard(result.call_id)
+        return bool(called)
+
+    def settled(self) -> tuple[Item, ...]:
+        """Copies of all items, as they are while nothing is being said."""
+        return tuple(_settled(item) for item in self._items)
 
     def history(
         self, *, privacy: Privacy = "any", heard: Mapping[str, int] | None = None, without: str | None = None
@@ -189,6 +211,15 @@ class Conversation:
         items = (item for item in self._items if privacy == "device_only" or item.privacy == "any")
         entries = (_entry(item, heard.get(item.id)) for item in items if item.id != without)
         return tuple(entry for entry in entries if entry is not None)
+
+
+def _settled(item: Item) -> Item:
+    """A copy. Of a message only the words that were heard, in one piece that spans the sound that was heard."""
+    if not isinstance(item, MessageItem):
+        return replace(item)
+    text = item.text
+    pieces = [] if text is None else [SpokenText(text)]
+    return replace(item, pieces=pieces, samples=item.samples if item.heard is None else item.heard, heard=None)
 
 
 def _length(item: Item) -> int:

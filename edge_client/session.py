@@ -7,10 +7,10 @@ happens is told as `SessionEvent`s. Everything runs on one event loop; only mode
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_client.attention import Attention, TurnEndJudge
 from edge_client.caller_report import CallerReport
@@ -18,6 +18,7 @@ from edge_client.conversation import Conversation, MessageItem, SpokenText, new_
 from edge_client.ears import Ears
 from edge_client.floor import Floor, LiveTurn
 from edge_client.mouth import Mouth
+from edge_client.past import NO_PAST, Past, Promise
 from edge_client.session_events import Emit, UserCommitted, UserHeard
 from edge_client.session_options import SessionOptions
 from edge_client.turn_story import Reception, TurnStory
@@ -49,10 +50,10 @@ class Session:
     """
 
     def __init__(
-        self, session_id: str, parts: SessionParts, *, options: SessionOptions, tasks: asyncio.TaskGroup
+        self, session_id: str, parts: SessionParts, *, options: SessionOptions, past: Past, tasks: asyncio.TaskGroup
     ) -> None:
         self.id = session_id
-        self.conversation = Conversation()
+        self.conversation = Conversation(past.items)
         self.options = options
         self._ears = parts.ears
         self._emit = parts.emit
@@ -79,12 +80,47 @@ class Session:
             on_turn=self._take_turn,
         )
         self._waiting: LiveTurn | None = None
-        self._turns = 0
+        self._unheard: set[LiveTurn] = set()  # part of the conversation, without words so far
+        self._turns = past.turns
+        self._promises: dict[object, _Due] = {}
         self._floor.spawn(self._attention.listen())
+        for promise in past.promises:
+            self._promise(promise)
 
     def close(self) -> None:
         """Stop everything."""
         self._floor.close()
+
+    # -- to go on elsewhere ------------------------------------------------------------------------------------------
+
+    def accompany(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the session, until it ends or the session does."""
+        self._floor.spawn(work)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Nobody speaks, and nobody waits for anything: an answer, the end of a reply, a tool's result.
+
+        A turn that was understood and is answered on request only is part of the conversation, and no more.
+        """
+        speaking = self._attention.taken or self._floor.taken
+        return not (speaking or self._is_understanding or self.conversation.awaits_tool)
+
+    @property
+    def _is_understanding(self) -> bool:
+        self._unheard = {turn for turn in self._unheard if turn.words_due and turn.task and not turn.task.done()}
+        return bool(self._unheard)
+
+    @property
+    def mark(self) -> tuple[int, int, int]:
+        """Other than before whenever the session's past is."""
+        return self.conversation.changes, self._turns, len(self._promises)
+
+    def past(self) -> Past:
+        """All that matters to somebody who goes on with the session; it must be at rest."""
+        now = asyncio.get_running_loop().time()
+        promises = (Promise(due.at - now, due.text, due.privacy) for due in self._promises.values())
+        return Past(items=self.conversation.settled(), turns=self._turns, promises=tuple(promises))
 
     # -- the caller's microphone -------------------------------------------------------------------------------------
 
@@ -121,6 +157,7 @@ class Session:
         item = MessageItem(id=turn.item_id, role="user", medium="audio", privacy=turn.utterance.turn.privacy)
         self.conversation.add(item)
         turn.words_due = True
+        self._unheard.add(turn)
         self._emit(UserCommitted(item, self.conversation.previous_id(item.id)))
         if turn.utterance.heard:
             self._tell_words(turn, turn.utterance.heard)
@@ -312,22 +349,39 @@ class Session:
     # -- saying something unasked ------------------------------------------------------------------------------------
 
     def _note_reminder(self, reminder: Reminder, privacy: Privacy) -> None:
-        self._floor.spawn(self._remind(reminder, privacy))
+        self._promise(Promise(reminder.delay_sec, reminder.text, privacy))
 
-    async def _remind(self, reminder: Reminder, privacy: Privacy) -> None:
-        await asyncio.sleep(reminder.delay_sec)
+    def _promise(self, promise: Promise) -> None:
+        self._floor.spawn(self._keep(promise))
+
+    async def _keep(self, promise: Promise) -> None:
+        due_sec = max(promise.due_sec, 0.0)
+        kept = object()
+        self._promises[kept] = _Due(asyncio.get_running_loop().time() + due_sec, promise.text, promise.privacy)
+        await asyncio.sleep(due_sec)
         while self._attention.taken or self._floor.taken:
             await self._attention.quiet()
             await self._floor.free()
-        self._answer(self._new_turn(script=reminder.text, privacy=stricter(privacy, self.options.privacy)))
+        del self._promises[kept]
+        self._answer(self._new_turn(script=promise.text, privacy=stricter(promise.privacy, self.options.privacy)))
+
+
+class _Due(NamedTuple):
+    """A promise, by the time of the event loop."""
+
+    at: float
+    text: str
+    privacy: Privacy
 
 
 @asynccontextmanager
-async def open_session(session_id: str, parts: SessionParts, *, options: SessionOptions) -> AsyncIterator[Session]:
-    """A session that listens until the block ends."""
+async def open_session(
+    session_id: str, parts: SessionParts, *, options: SessionOptions, past: Past = NO_PAST
+) -> AsyncIterator[Session]:
+    """A session that listens until the block ends, and goes on from its ``past``."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            session = Session(session_id, parts, options=options, tasks=tasks)
+            session = Session(session_id, parts, options=options, past=past, tasks=tasks)
             try:
                 yield session
             finally:

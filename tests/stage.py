@@ -12,6 +12,7 @@ import numpy as np
 from edge_client.ears import Ears
 from edge_client.endpointer import EndpointerSettings
 from edge_client.mouth import PacedMouth
+from edge_client.past import NO_PAST, Past
 from edge_client.session import Session, SessionParts, open_session
 from edge_client.session_events import SessionEvent
 from edge_client.session_options import SessionOptions
@@ -83,6 +84,7 @@ async def on_stage(
     telemetry: Telemetry | None = None,
     reception: Callable[[], Reception | None] = lambda: None,
     others: Sequence[Backend] = (),
+    past: Past = NO_PAST,
     **options: object,
 ) -> AsyncIterator[Stage]:
     backend = backend or ScriptedBackend()
@@ -98,7 +100,7 @@ async def on_stage(
         tracing=SessionTracing("sess_test", telemetry or Telemetry.silent()),
         reception=reception,
     )
-    async with open_session("sess_test", parts, options=chosen) as session, asyncio.TaskGroup() as tasks:
+    async with open_session("sess_test", parts, options=chosen, past=past) as session, asyncio.TaskGroup() as tasks:
         stage = Stage(session, mouth, backend, events)
         listening = tasks.create_task(stage.listen())
         try:

@@ -438,3 +438,43 @@ async def test_what_was_asked_in_private_is_kept_from_later_turns() -> None:
     assert [turn.privacy for turn in backend.turns] == ["any", "device_only", "device_only", "any"]
     assert Message("user", "hush") in backend.turns[2].history
     assert backend.turns[3].history == ()
+
+
+@on_virtual_time
+async def test_a_session_is_at_rest_only_between_turns() -> None:
+    async with on_stage(ScriptedBackend(say("hello", seconds=1.0, heard="hi"))) as stage:
+        rests = [stage.session.is_at_rest]
+        await stage.speak(0.6)
+        rests.append(stage.session.is_at_rest)
+        await stage.pause(0.5)
+        assert stage.loud_sec > 0
+        rests.append(stage.session.is_at_rest)
+        await stage.pause(2.0)
+        rests.append(stage.session.is_at_rest)
+    assert rests == [True, False, False, True]
+
+
+@on_virtual_time
+async def test_a_session_goes_on_with_what_another_one_leaves() -> None:
+    async def promising(turn: Turn, audio: Samples) -> AsyncGenerator[ReplyEvent]:
+        yield Heard("hi", is_final=True, end_of_sentence=1.0)
+        yield TextDelta("hello")
+        yield Reminder(10.0, "tea")
+        yield ReplyEnd()
+
+    async with on_stage(ScriptedBackend(promising)) as stage:
+        mark = stage.session.mark
+        await stage.speak(0.6)
+        await stage.pause(3)
+        assert stage.session.mark != mark
+        past = stage.session.past()
+    assert [promise.text for promise in past.promises] == ["tea"]
+    assert past.promises[0].due_sec < 10.0
+    backend = ScriptedBackend(say("again", heard="me"), say("tea is ready"))
+    async with on_stage(backend, past=past) as stage:
+        await stage.speak(0.6)
+        await stage.pause(12)
+        assert [item.id for item in past.items] == [item.id for item in stage.session.conversation.settled()][:2]
+    assert backend.turns[0].history == (Message("user", "hi"), Message("assistant", "hello"))
+    assert [turn.index for turn in backend.turns] == [1, 2]
+    assert backend.turns[1].script == "tea"
