@@ -30,3 +30,13 @@ def test_no_more_is_spent_than_came_in(pauses: list[float]) -> None:
         granted += spent(budget, 4, now)
     passed = sum(max(pause, 0.0) for pause in pauses)
     assert granted <= 5 + 3 * passed + 1e-6
+
+
+def test_what_was_used_already_is_owed_and_not_more() -> None:
+    budget = Budget(per_sec=10, saved=30)
+    assert spent(budget, 30, now=0.0) == 30
+    for _ in range(5):
+        budget.charge(0.0, 20)
+    assert budget.wait_sec(0.0) == 2.1
+    assert spent(budget, 5, now=2.05) == 0
+    assert spent(budget, 5, now=2.2) == 2
