@@ -15,6 +15,7 @@ from edge_client.mouth import PacedMouth
 from edge_client.realtime.connect_trace import ConnectTrace
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.keys import Grant
 from edge_client.realtime.sent_events import SentEvents
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.turn_story import Reception
@@ -40,14 +41,15 @@ class Call:
     """Made by an offer, carried by one peer at a time.
 
     It holds a place at the edge while a peer carries it. While it waits for a caller who vanished, others may have the
-    place. ``tasks`` must outlive it.
+    place. ``tasks`` must outlive it. It was begun by ``grant``.
     """
 
-    def __init__(self, edge: Edge, config: SessionConfig, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, edge: Edge, config: SessionConfig, tasks: asyncio.TaskGroup, grant: Grant) -> None:
         self._connection: Carrier = {}  # the trace of the first one
         self.id = edge.new_id("rtc")
         self.token = edge.new_id("resume")  # whoever has it may go on with the session
         self.edge = edge
+        self.grant = grant
         self._config = config
         self._tasks = tasks
         self._place = ExitStack()

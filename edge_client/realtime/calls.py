@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from edge_client.realtime.call import Call
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.keys import Grant
 from edge_client.realtime.session_config import Json, SessionConfig
 from routing.errors import InvalidRequest
 from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
+
+EVERYTHING = Grant("")
 
 
 class Answer(NamedTuple):
@@ -37,14 +40,19 @@ class Calls:
     def __iter__(self) -> Iterator[Call]:
         return iter(self._by_id.values())
 
-    async def begin(self, offer: str, session: Json, *, parent: Carrier | None = None) -> Answer:
+    async def begin(
+        self, offer: str, session: Json, *, grant: Grant = EVERYTHING, parent: Carrier | None = None
+    ) -> Answer:
         """Answer an offer, and serve the call from then on. Its connection belongs to the trace of ``parent``.
+
+        The ``session`` settings come on top of those that the caller's ``grant`` brings.
 
         Raises:
             AtCapacity: all places are taken.
             InvalidRequest: the offer or the session settings cannot be honoured.
         """
-        call = Call(self._edge, SessionConfig().updated(session), self._tasks)
+        config = SessionConfig().updated(grant.session).updated(session)
+        call = Call(self._edge, config, self._tasks, grant)
         answered = await call.answer(offer, parent=parent)
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)
@@ -74,14 +82,14 @@ class Calls:
         del self._by_id[call.id]
         del self._by_token[call.token]
 
-    def hang_up(self, call_id: str) -> None:
+    def hang_up(self, call_id: str, *, grant: Grant = EVERYTHING) -> None:
         """End a call. It cannot be resumed from now on, although it takes a moment to end.
 
         Raises:
-            InvalidRequest: there is no such call.
+            InvalidRequest: there is no such call, or none that the ``grant`` rules: that is not told apart.
         """
         call = self._by_id.get(call_id)
-        if call is None:
+        if call is None or not grant.rules(call.grant):
             raise InvalidRequest(f"there is no call {call_id!r}", code="call_not_found", param="call_id")
         call.hang_up()
 

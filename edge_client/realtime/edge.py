@@ -12,6 +12,7 @@ from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
 from edge_client.realtime.dialogue import Dialogue, Sound
 from edge_client.realtime.edge_metrics import EdgeMetrics
+from edge_client.realtime.key_files import first_ring
 from edge_client.realtime.keys import KeyRing
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.statistics import MediaTotals
@@ -42,6 +43,7 @@ class Edge:
         telemetry: Telemetry | None = None,
         metrics: EdgeMetrics | None = None,
         crew: Crew | None = None,
+        keys: KeyRing | None = None,
         routing: Callable[[], Json] = dict,
     ) -> None:
         self.settings = settings
@@ -49,7 +51,7 @@ class Edge:
         self.metrics = metrics or EdgeMetrics(self.telemetry.instruments)
         self.routing = routing
         self.crew = crew
-        self.keys = KeyRing(settings.api_keys, signing_key=crew.signing_key if crew else None)
+        self.keys = keys or first_ring(settings, crew)
         self.media = MediaTotals()
         self._hearing = hearing
         self._backend = backend

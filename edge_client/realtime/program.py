@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from edge_client.event_loop import lasting_memory
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
+from edge_client.realtime.key_files import open_ring
 from edge_client.realtime.server import create_app
 from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
@@ -38,12 +40,13 @@ async def open_edge(
 
     Raises:
         ModelError: the models are not there.
-        SettingsError: the placements or the traces cannot be written where they should.
+        SettingsError: there are no good keys where they should be, or the placements or the traces cannot be written.
     """
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(open_telemetry(settings.telemetry, service=names.EDGE))
         if crew is None or crew.number == 0:  # the meters are the machine's, not a worker's
             await stack.enter_async_context(metering(telemetry.instruments))
+        keys = await asyncio.to_thread(open_ring, settings, crew)
         engine = await stack.enter_async_context(open_engine(settings, progress=progress))
         metrics = EdgeMetrics(telemetry.instruments, targets=who_may_answer(settings, engine.backend))
         board = await stack.enter_async_context(
@@ -63,6 +66,7 @@ async def open_edge(
                 telemetry=telemetry,
                 metrics=metrics,
                 crew=crew,
+                keys=keys,
                 routing=board.statistics,
             )
 

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response, WebSocket, status
@@ -24,11 +24,12 @@ from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
-from edge_client.realtime.keys import Unauthorized, bearer
+from edge_client.realtime.key_files import keep_keys
+from edge_client.realtime.keys import Grant, KeyRing, Unauthorized, bearer
 from edge_client.realtime.page import add_page
 from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.probes import add_probes, show_now_and_then, welcome
-from edge_client.realtime.session_config import Json, SessionConfig, merged
+from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
 from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
@@ -62,10 +63,11 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
             reporting = tasks.create_task(_report_relay(edge.settings.peer))
             watching = tasks.create_task(watch_loop(app.state.loop_lag))
             showing = tasks.create_task(show_now_and_then(app))
+            keeping = tasks.create_task(keep_keys(edge.keys, edge.settings))
             with welcome(app):
                 on_ready()
                 yield
-            for task in (reporting, watching, showing):
+            for task in (reporting, watching, showing, keeping):
                 task.cancel()
             app.state.calls.close()
 
@@ -152,16 +154,35 @@ def _calls(request: Request) -> Calls:
     return calls
 
 
-def _admitted(request: Request) -> Json:
-    """The session settings that the caller's credential brings along."""
+def _admitted(request: Request) -> Grant:
+    """What the caller's credential allows."""
     return _edge(request).keys.admit(bearer(request.headers.get("authorization")), now=time.time())
 
 
-def _demand_api_key(request: Request) -> None:
-    _edge(request).keys.demand_api_key(bearer(request.headers.get("authorization")))
+def _admitted_operator(request: Request) -> Grant:
+    grant = _admitted(request)
+    if not grant.is_operator:
+        raise Unauthorized("expected a valid API key, got a client secret")
+    return grant
 
 
-type Admitted = Annotated[Json, Depends(_admitted)]
+type Admitted = Annotated[Grant, Depends(_admitted)]
+type AdmittedOperator = Annotated[Grant, Depends(_admitted_operator)]
+
+
+@asynccontextmanager
+async def _redeemed(keys: KeyRing, grant: Grant) -> AsyncIterator[None]:
+    """A client secret is used up, unless the block fails: then no call has begun by it.
+
+    Raises:
+        Unauthorized: it was used up before.
+    """
+    keys.redeem(grant, now=time.time())
+    try:
+        yield
+    except BaseException:
+        await asyncio.to_thread(keys.release, grant)
+        raise
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -187,9 +208,10 @@ async def begin_call(request: Request) -> Response:
 
 
 async def _begun(request: Request) -> Answer:
-    admitted = _admitted(request)
+    grant = _admitted(request)
     offer, session = await _offer(request)
-    return await _calls(request).begin(offer, merged(admitted, session), parent=plain_carrier(request.headers))
+    async with _redeemed(_edge(request).keys, grant):
+        return await _calls(request).begin(offer, session, grant=grant, parent=plain_carrier(request.headers))
 
 
 async def _resumed(request: Request, token: str) -> Answer:
@@ -236,8 +258,9 @@ def _text(body: bytes, name: str) -> str:
         raise InvalidRequest(f"expected {name} as UTF-8 text, got other bytes", param=name) from None
 
 
-async def hang_up(call_id: str, request: Request, _: Admitted) -> Response:
-    _calls(request).hang_up(call_id)
+async def hang_up(call_id: str, request: Request, grant: Admitted) -> Response:
+    """End a call: the operator any, others their own."""
+    _calls(request).hang_up(call_id, grant=grant)
     return Response(status_code=200)
 
 
@@ -284,12 +307,12 @@ class SecretRequest(BaseModel):
     session: Json = {}
 
 
-async def create_client_secret(request: Request, asked: SecretRequest) -> Json:
+async def create_client_secret(request: Request, asked: SecretRequest, grant: AdmittedOperator) -> Json:
     """A short-lived key for a browser; only the operator's own keys may ask for one."""
-    _demand_api_key(request)
     keys = _edge(request).keys
     config = SessionConfig().updated(asked.session)
-    secret = keys.issue(asked.session, now=time.time(), lifetime_sec=asked.expires_after.seconds)
+    lifetime_sec = asked.expires_after.seconds
+    secret = keys.issue(asked.session, now=time.time(), lifetime_sec=lifetime_sec, issuer=grant.holder)
     return {"value": secret.value, "expires_at": secret.expires_at, "session": config.wire()}
 
 
@@ -301,20 +324,25 @@ async def realtime_socket(websocket: WebSocket) -> None:
     edge: Edge = websocket.app.state.edge
     offered = websocket.scope["subprotocols"]
     try:
-        session = edge.keys.admit(_socket_credential(websocket, offered), now=time.time())
+        grant = edge.keys.admit(_socket_credential(websocket, offered), now=time.time())
     except Unauthorized as fault:
         await _deny(websocket, 401, str(fault))
         return
     if not _origin_allowed(websocket, edge.settings):
         await _deny(websocket, 403, "expected a page of an allowed origin")
         return
-    try:
-        with edge.place():
-            await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
-            config, parent = SessionConfig().updated(session), plain_carrier(websocket.headers)
+    with ExitStack() as place:
+        try:
+            async with _redeemed(edge.keys, grant):
+                place.enter_context(edge.place())
+                await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
+        except Unauthorized as fault:
+            await _deny(websocket, 401, str(fault))
+        except AtCapacity as fault:
+            await _deny(websocket, 503, str(fault))
+        else:
+            config, parent = SessionConfig().updated(grant.session), plain_carrier(websocket.headers)
             await serve_socket(websocket, edge, config, parent=parent)
-    except AtCapacity as fault:
-        await _deny(websocket, 503, str(fault))
 
 
 def _socket_credential(websocket: WebSocket, offered: list[str]) -> str | None:
@@ -344,9 +372,8 @@ async def healthy(request: Request) -> Json:
     return {"status": "ok", "sessions": edge.crew.sessions() if edge.crew else edge.sessions}
 
 
-async def statistics(request: Request) -> Json:
+async def statistics(request: Request, _: AdmittedOperator) -> Json:
     """How the edge is doing, per worker and in all; only for the operator's own keys."""
-    _demand_api_key(request)
     own, crew = _own_statistics(request), _edge(request).crew
     if crew is None:
         return edge_statistics([own])

@@ -24,6 +24,7 @@ class Siblings:
     """Asks other workers. An async context manager, which holds the connections."""
 
     def __init__(self, folder: Path, *, own: int, workers: int) -> None:
+        self.folder = folder  # of this edge's workers, and nobody else's
         self._clients = {number: _client(folder, number) for number in range(workers) if number != own}
         self._open = AsyncExitStack()
 
