@@ -152,6 +152,7 @@ class Dialogue:
             case CreateItem() | RetrieveItem() | TruncateItem() | DeleteItem():
                 self._edit(event)
             case CreateResponse(response=options):
+                self.config.updated(_session_settings(options))  # refused where they are locked
                 self.session.create_reply(**_turn_changes(options))
             case CancelResponse():
                 self.session.cancel_reply()
@@ -310,6 +311,12 @@ class Dialogue:
 def _stable_part(text: str) -> str:
     """A partial transcript without its last word, which the next one often changes."""
     return " ".join(text.split()[:-1]).rstrip(".,;:?!")
+
+
+def _session_settings(options: ResponseOptions | None) -> Json:
+    """What a reply may have different and a session has too."""
+    shared = {"instructions", "output_modalities", "tools", "tool_choice"}
+    return options.model_dump(mode="json", include=shared, exclude_none=True) if options else {}
 
 
 def _turn_changes(options: ResponseOptions | None) -> Json:

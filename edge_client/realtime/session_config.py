@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from edge_client.endpointer import EndpointerSettings
+from edge_client.realtime.locks import expect_names, expect_unlocked, with_named_locks
 from edge_client.session_options import SessionOptions
 from routing.errors import InvalidRequest
 from routing.turns import Privacy, Tool, stricter
@@ -117,6 +118,7 @@ type ToolChoice = Literal["auto", "none", "required"] | NamedTool
 class AntiphonWishes(_Part):
     """What only an Antiphon can be asked for; other servers ignore it."""
 
+    locked: list[str] = []  # settings that cannot be changed any more
     privacy: Privacy = "any"  # "device_only": the turns that begin from now on are answered here, and known only here
 
 
@@ -138,12 +140,16 @@ class SessionConfig(_Part):
         """A copy with ``changes`` merged in deeply; lists and nulls replace.
 
         Raises:
-            InvalidRequest: a field that Antiphon acts on has a value it cannot act on.
+            InvalidRequest: a field that Antiphon acts on has a value it cannot act on, or one that is locked another.
         """
         try:
             _check_size(changes)
-            config = SessionConfig.model_validate(merged(self.wire(), changes))
-            _check_size(config.wire())  # what cannot be shown is not taken
+            before = self.wire()
+            config = SessionConfig.model_validate(merged(before, with_named_locks(changes)))
+            after = config.wire()
+            _check_size(after)  # what cannot be shown is not taken
+            expect_unlocked(self.antiphon.locked, before, after)
+            expect_names(config.antiphon.locked, after)
         except ValidationError as error:
             raise invalid(error, prefix="session") from None
         except (ValueError, RecursionError) as error:
