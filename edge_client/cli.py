@@ -402,6 +402,46 @@ def demo(
     _finish(run(demonstration.demo(programme, console, once=once, port=port, cloud=cloud)))
 
 
+@app.command()
+def doctor(
+    *,
+    config: ConfigFile = None,
+    url: Annotated[str | None, typer.Option(help="An edge to look at from here, as its callers find it.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="API key for that edge; else the first of the settings' own.", show_envvar=False)
+    ] = None,
+    ask: Annotated[
+        bool, typer.Option("--call", help="Also ask that edge a question aloud, and hear its answer.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes longer than a few seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines, for programs.")] = False,
+) -> None:
+    """Look for what keeps an edge from working, or from working well, and say what to do about it.
+
+    Each line is one thing: ok, a warning, a fault, or skipped where it does not apply. Looked at are the settings, keys
+    and certificates, packages, memory and cores, the port, UDP, TURN, clocks, the models, GPUs, the collector, the
+    cloud, and with --url an edge as its callers find it: its probes, its page, and a call over WebRTC. Nothing is
+    changed, and no key is shown. Exits with 1 where there is a fault.
+
+    Examples:
+
+      antiphon doctor
+
+      antiphon doctor --config configs/edge.yaml --quick
+
+      antiphon doctor --url https://voice.example --key KEY --call
+
+      antiphon doctor --json | jq '.findings[] | select(.verdict == "fault")'
+    """
+    from edge_client.doctor import command
+    from edge_client.doctor.examination import Visit
+
+    if ask and not url:
+        raise typer.BadParameter("--call asks the edge that --url names: give both")
+    visit = Visit(config=config, environment=os.environ, url=url, key=key, spoken=ask, quick=quick)
+    _finish(run(command.doctor(visit, _console(), as_json_only=as_json)))
+
+
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:
     from edge_client.caller.command import Output
 

@@ -105,7 +105,7 @@ class Line:
             raise BackendUnavailable(f"{url} gave no usable answer: {str(exc) or type(exc).__name__}") from exc
         self._tasks = [asyncio.create_task(work) for work in (self._receiver.run(), self._keep_alive())]
         if not await self._connected():
-            raise BackendUnavailable(f"{url} answered, but cannot be reached by UDP")
+            raise BackendUnavailable(f"{url} answered, but cannot be reached by UDP: {self.ice.tried()}")
         return answer.token
 
     async def offer(self) -> str:

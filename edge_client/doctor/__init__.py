@@ -1,0 +1,1 @@
+"""What `antiphon doctor` looks at, and what it says about it."""

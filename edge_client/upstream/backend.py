@@ -28,7 +28,7 @@ class UpstreamBackend:
             raise SettingsError("expected the url of a server, got none")
         self.name = name
         self._voice = settings.voice
-        self._server = _server(settings)
+        self._server = server_of(settings)
 
     @asynccontextmanager
     async def open(self, turn: Turn, *, on_heard: Callable[[Heard], None]) -> AsyncIterator[UpstreamExchange]:
@@ -41,8 +41,8 @@ class UpstreamBackend:
                 exchange.close()
 
 
-def _server(settings: UpstreamSettings) -> Server:
-    """Certificates are read from disk: once, and not when somebody speaks."""
+def server_of(settings: UpstreamSettings) -> Server:
+    """How the server of ``settings`` is called. Blocks: certificates are read, once, and not when somebody speaks."""
     key = settings.key.get_secret_value()
     return Server(
         address=settings.address,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aioice import Candidate, Connection
-from aioice.ice import StunProtocol, TransportPolicy
+from aioice.ice import CandidatePair, StunProtocol, TransportPolicy
 from aioice.turn import TurnTransport
 from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection
 
@@ -22,6 +22,8 @@ from edge_client.webrtc.handshake import insist
 logger = logging.getLogger(__name__)
 
 PAIR_TYPES = ("relay", "srflx", "prflx", "host")  # the farther one of the two ends tells
+PAIR_STATES = {"SUCCEEDED": "answered", "IN_PROGRESS": "no answer", "FAILED": "no answer"}
+SHOWN_PAIRS = 6
 LOOPBACK = "127.0.0.1"
 
 # What was let in waits in a queue until the handshake or the sound takes it, which is at once: a queue of this length
@@ -76,6 +78,14 @@ class Ice:
         pairs = [pair for connection in self._connections for pair in connection._nominated.values()]  # noqa: SLF001
         kinds = {candidate.type for pair in pairs for candidate in (pair.local_candidate, pair.remote_candidate)}
         return next((kind for kind in PAIR_TYPES if kind in kinds), None)
+
+    def tried(self) -> str:
+        """Which ways were tried and what became of each, for a person who wonders why there is no call."""
+        pairs = [pair for connection in self._connections for pair in connection._check_list]  # noqa: SLF001
+        if not pairs:
+            return "there was no address to try"
+        shown = "; ".join(_told(pair) for pair in pairs[:SHOWN_PAIRS])
+        return shown if len(pairs) <= SHOWN_PAIRS else f"{shown}; and {len(pairs) - SHOWN_PAIRS} others"
 
     def _guard(self, connection: Connection) -> None:
         self._connections.append(connection)
@@ -148,6 +158,13 @@ class Ice:
 
         handshake._handle_rtp_data = take_noted_sound  # type: ignore[method-assign]  # noqa: SLF001
         handshake._handle_rtcp_data = take_noted_report  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _told(pair: CandidatePair) -> str:
+    """The two ends of a way, what kind of address each is, and how the checks of it went."""
+    near, far = pair.local_candidate, pair.remote_candidate
+    became = PAIR_STATES.get(pair.state.name, "not tried")
+    return f"{near.host}:{near.port} ({near.type}) to {far.host}:{far.port} ({far.type}): {became}"
 
 
 def _take_turns(transport: RTCIceTransport) -> None:
