@@ -9,10 +9,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -41,6 +42,13 @@ PREFIX = "ANTIPHON_"
 READ_ELSEWHERE = {"ANTIPHON_MODELS", "ANTIPHON_LOG_FORMAT"}  # they belong to every command, not only to the edge
 
 
+def _network(network: str) -> str:
+    return str(ipaddress.ip_network(network))
+
+
+type Networks = CommaSeparated[Annotated[str, AfterValidator(_network)]]
+
+
 class EdgeSettings(BaseModel):
     """Everything the edge can be told."""
 
@@ -52,7 +60,7 @@ class EdgeSettings(BaseModel):
     api_keys_file: Path | None = None  # more of them, one in a line; read again when it changes
     signing_keys_file: Path | None = None  # of client secrets, one in a line: the first signs, all are believed
     allowed_origins: CommaSeparated[str] = ()  # of pages elsewhere that may call; loopback always may in development
-    trusted_proxies: CommaSeparated[str] = ()  # networks of proxies that are believed whom they speak for
+    trusted_proxies: Networks = ()  # networks of proxies that are believed whom they speak for
     tls: TlsSettings = TlsSettings()
     limits: LimitSettings = LimitSettings()
     drain_sec: float = Field(default=0.0, ge=0)  # after SIGTERM, for callers to go on elsewhere; 0: hang up at once

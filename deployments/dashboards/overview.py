@@ -14,6 +14,7 @@ from routing.telemetry.metrics import (
     ENDPOINT_DELAY,
     INTERRUPT_STOP,
     PLAYED,
+    REFUSED_REQUESTS,
     SESSIONS,
     SKIPPED,
     TIME_TO_FIRST_AUDIO,
@@ -104,6 +105,11 @@ _FELT: Final = Row(
             Query(quantile(0.95, INTERRUPT_STOP), "silence after an interruption"),
             Query(quantile(0.95, CONNECT_DURATION, "outcome"), "connecting, {{outcome}}"),
             unit="s",
+        ),
+        lines(
+            "Requests that were not let in",
+            Query(rate(REFUSED_REQUESTS.prometheus_name, "reason"), "{{reason}}"),
+            unit="reqps",
         ),
         lines(
             "Sound that had to be made up, and replies with holes",

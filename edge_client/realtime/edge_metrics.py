@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from edge_client.loop_lag import LoopLagStatistics
+from edge_client.realtime.guard import Reason
 from edge_client.realtime.session_config import Json
 from edge_client.turn_trace import TurnFigures, TurnOutcome
 from edge_client.webrtc.opus import FRAME_SEC
@@ -20,6 +21,7 @@ from routing.telemetry.reason_class import reason_class
 from routing.turns import SPEECH_SAMPLE_RATE
 
 NOBODY: Final = "none"  # the target of turns that nobody answered
+REFUSALS: Final = (*get_args(Reason.__value__), "wrong_key", "origin", "body_too_slow", "body_too_large", "no_place")
 OUTCOMES: Final[tuple[str, ...]] = get_args(TurnOutcome.__value__)
 
 
@@ -75,6 +77,8 @@ class EdgeMetrics:
     def _begin(self, targets: Iterable[str]) -> None:
         """With nothing: what is absent before it happens first cannot be seen to grow."""
         self._instruments.add(metrics.UNDERRUNS, 0)
+        for reason in REFUSALS:
+            self._instruments.add(metrics.REFUSED_REQUESTS, 0, {"reason": reason})
         for target in targets:
             for outcome in OUTCOMES:
                 self._instruments.add(metrics.TURNS, 0, {"target": target, "outcome": outcome})
@@ -112,6 +116,10 @@ class EdgeMetrics:
         """A connection came about after so many seconds, or was given up."""
         outcome = {"outcome": "connected" if is_connected else "failed"}
         self._instruments.record(metrics.CONNECT_DURATION, seconds, outcome, carrier=carrier)
+
+    def note_refused(self, reason: str) -> None:
+        """Somebody asked for something and was not let in."""
+        self._instruments.add(metrics.REFUSED_REQUESTS, 1, {"reason": reason})
 
     # -- who answers ---------------------------------------------------------------------------------------------------
 

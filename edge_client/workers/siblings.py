@@ -14,6 +14,7 @@ import httpx
 from routing.errors import BackendUnavailable
 
 FORWARDED = "Antiphon-Forwarded"  # header: a worker has passed this request on, so the next one must answer it
+ADDRESS = "Antiphon-Address"  # header: whom the request came from that a worker has passed on
 TIMEOUT = httpx.Timeout(15.0, connect=1.0)  # an answer takes milliseconds; seconds, where a relay is asked for a port
 LIMITS = httpx.Limits(max_keepalive_connections=0)  # connecting is cheap, and none is found closed
 

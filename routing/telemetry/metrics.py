@@ -117,6 +117,14 @@ CONNECT_DURATION = Metric(
     bounds=CONNECT_SEC,
 )
 
+REFUSED_REQUESTS = Metric(
+    name="voice.requests.refused",
+    kind="counter",
+    unit="{request}",
+    description="Requests that were not let in",
+    labels=("reason",),
+)
+
 # -- the router --------------------------------------------------------------------------------------------------------
 
 DECISIONS = Metric(
