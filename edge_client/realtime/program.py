@@ -8,11 +8,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from edge_client.event_loop import lasting_memory
+from edge_client.realtime.addresses import Proxies
+from edge_client.realtime.doorkeeper import Doorway
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
@@ -111,10 +114,31 @@ class _PatientServer(uvicorn.Server):
         self.force_exit = False
 
 
+class _Config(uvicorn.Config):
+    """One whose connections go through a doorway."""
+
+    def __init__(self, app: FastAPI, *, doorway: Doorway, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._doorway = doorway
+
+    def load(self) -> None:
+        super().load()
+        self.http_protocol_class = cast(Any, self._doorway.watched(self.http_protocol_class))
+
+
 def server_config(app: FastAPI) -> uvicorn.Config:
     """How an edge is served, alone or as one of several."""
-    return uvicorn.Config(
+    settings: EdgeSettings = app.state.edge.settings
+    limits = settings.limits
+    doorway = Doorway(
+        head_sec=limits.head_sec,
+        most_silent=0 if settings.development else limits.silent_per_address,
+        is_trusted=Proxies(settings.trusted_proxies).trusts,
+    )
+    return _Config(
         app,
+        doorway=doorway,
+        proxy_headers=False,  # whom proxies speak for is our own settings' business
         log_config=None,
         access_log=False,
         ws_max_size=MAXIMUM_MESSAGE_BYTES,

@@ -219,6 +219,11 @@ class Peer:
             raise self._failure
         return self._ending
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether sound can flow, or never will."""
+        return self._settled.is_set()
+
     def finish(self) -> None:
         """Let `run` end soon."""
         self._finish("closed")
