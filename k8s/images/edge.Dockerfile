@@ -1,6 +1,6 @@
 # The edge, with its models in it. From the root of the repository:
 #
-#   docker build --file k8s/images/edge.Dockerfile --tag antiphon-edge:0.1.0 .
+#   docker build --file k8s/images/edge.Dockerfile --tag antiphon/edge:0.1.0 .
 #
 # What is built from is said by version here, and by digest in a release, because a tag may be moved and a digest
 # cannot. Ask the registry for it and give both: --build-arg PYTHON_IMAGE=python:3.12.12-slim-bookworm@sha256:<digest>

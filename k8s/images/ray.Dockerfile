@@ -1,7 +1,7 @@
 # The cloud tier: Ray with Antiphon in it, for the head and the workers alike. From the root of the repository:
 #
-#   docker build --file k8s/images/ray.Dockerfile --tag antiphon-ray:0.1.0-cpu .
-#   docker build --file k8s/images/ray.Dockerfile --build-arg HARDWARE=gpu --tag antiphon-ray:0.1.0-gpu .
+#   docker build --file k8s/images/ray.Dockerfile --tag antiphon/ray:0.1.0 .
+#   docker build --file k8s/images/ray.Dockerfile --build-arg HARDWARE=gpu --tag antiphon/ray:0.1.0-lfm2 .
 #
 # On a CPU the device's models answer (configs/serve.local.yaml); they are in the image. On a GPU LFM2-Audio does
 # (configs/serve.lfm2-audio.yaml), whose checkpoint is under a license of its own and so is mounted, not baked.
