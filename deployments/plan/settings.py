@@ -1,0 +1,211 @@
+"""What a plan is made from. Defaults are measured figures where there are any; a comment says of each where it is from.
+
+``measured``: on two cores of an AMD EPYC, as the README tells. ``derived``: reckoned from measured ones. ``assumed``:
+nobody has measured it here. Those are yours to replace before you buy anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from deployments.autoscaling import AutoscalingSettings
+from deployments.model_settings import settings_of
+from deployments.plan.day import HOURS, DaySettings
+from deployments.plan.distribution import Lognormal
+from deployments.plan.gateways import HorizontalSettings
+from deployments.plan.replicas import ReplicaSettings
+from routing.errors import SettingsError
+
+
+class PlanPart(BaseModel):
+    """Frozen, and without room for what is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CallSettings(PlanPart):
+    """What people do. All of it is assumed: put the figures of your own calls here."""
+
+    turns: float = Field(default=12.0, ge=1, description="of a call, on average")
+    think: Lognormal = Lognormal(median=3.0, p95=10.0)  # from the end of a reply to the next word
+    speech: Lognormal = Lognormal(median=2.5, p95=7.0)
+    reply: Lognormal = Lognormal(median=5.0, p95=14.0)  # seconds of sound
+    private_share: float = Field(default=0.05, ge=0, le=1, description="turns that must not leave the edge")
+
+
+class TurnTakingSettings(PlanPart):
+    """When a turn is over, and who may speak then."""
+
+    pause_sec: float = Field(default=0.1, ge=0, description="of silence, until answers are begun on trial; measured")
+    endpoint_wait: Lognormal = Lognormal(median=0.263, p95=0.282)  # measured: README, 24 turns
+    hedge_sec: float = Field(
+        default=0.35, ge=0, description="after the decision, for the cloud; then the device speaks; assumed"
+    )
+    rest_sec: float = Field(
+        default=0.043, ge=0, description="codecs, packets and playout; measured: V2V 310 less waits"
+    )
+    network: Lognormal = Lognormal(median=0.04, p95=0.12)  # both ways of a caller together; assumed
+
+
+class GatewaySettings(PlanPart):
+    """One edge pod."""
+
+    places: int = Field(default=30, ge=1, description="calls at a time; measured without a late packet: README")
+    cores: float = Field(default=4.0, gt=0, description="of a pod; assumed, see CAPACITY.md for what it takes")
+    start: Lognormal = Lognormal(median=15.0, p95=30.0)  # derived: 4 to 5 s measured, and a pod to be scheduled
+    back_sec: float = Field(default=3.0, ge=0, description="until a caller whose edge died calls again; measured")
+    failed_after_hours: float = Field(default=1000.0, gt=0, description="of one, on average; assumed")
+    device_replies: int = Field(
+        default=8, ge=0, description="that its own models give at a time; derived: 0.1 of a core each, beside hearing"
+    )
+    device_answer: Lognormal = Lognormal(median=0.172, p95=0.33)  # from the pause; measured median: README
+    scaling: HorizontalSettings = HorizontalSettings()
+
+    # Of a core, by `antiphon load`, or until then from the README and the models' own figures.
+    session_cores: float = Field(default=0.0128, ge=0, description="for media of a call; measured: README, 30 calls")
+    hearing_cores: float = Field(
+        default=0.025, ge=0, description="to listen whether somebody speaks; derived: 0.8 ms in each 32"
+    )
+    turn_core_sec: float = Field(
+        default=0.45, ge=0, description="to understand a turn; derived: words, partial words, end of turn"
+    )
+    device_core_sec: float = Field(default=0.45, ge=0, description="for a reply of its own; derived: 30 tokens, voice")
+    base_mib: float = Field(default=871.0, gt=0, description="of a pod with its models; measured: README, the peak")
+    session_mib: float = Field(default=1.0, ge=0, description="of a call; assumed until `antiphon load` tells")
+
+
+class TrafficSettings(PlanPart):
+    """What goes over the network. See `deployments.plan.traffic`."""
+
+    opus_bits_per_sec: float = Field(default=32_000.0, gt=0, description="of sound, either way; assumed")
+    speaking_share_only: bool = Field(default=False, description="callers who send nothing while they are silent (DTX)")
+    ipv6: bool = False
+    relayed_share: float = Field(default=0.15, ge=0, le=1, description="of the calls, through TURN; assumed")
+    relay_bits_per_sec: float = Field(default=1e9, gt=0, description="that one relay carries; assumed")
+    relay_ports: int = Field(default=16_384, ge=1, description="49152 to 65535: one for each call")
+    cloud_samples_per_sec: float = Field(default=16_000.0, gt=0, description="of speech to the cloud, two bytes each")
+
+
+class TelemetrySettings(PlanPart):
+    """What is told about turns."""
+
+    spans_per_turn: float = Field(default=29.0, ge=0, description="measured: the 15 turns of the demo have 433")
+    bytes_per_span: float = Field(default=849.0, ge=0, description="measured: the same, as JSON")
+    kept_share: float = Field(default=0.02, ge=0, le=1, description="of ordinary turns, after tail sampling")
+    notable_share: float = Field(default=0.02, ge=0, le=1, description="turns kept for what they were; assumed")
+    spans_per_collector: float = Field(default=10_000.0, gt=0, description="a second; assumed")
+
+
+class PriceSettings(PlanPart):
+    """Examples, in units of money: no quotes, from nobody. Put your own here."""
+
+    gpu_hour: float = Field(default=2.0, ge=0)
+    core_hour: float = Field(default=0.04, ge=0)
+    gib_hour: float = Field(default=0.005, ge=0, description="of memory")
+    egress_gb: float = Field(default=0.05, ge=0, description="10^9 bytes that leave")
+
+
+class ScaleSettings(PlanPart):
+    """One size of deployment. It is cut into cells: each has its own Ray cluster and edges, and shares nothing."""
+
+    name: str
+    sessions: int = Field(ge=1, description="at the same time, at the busiest time of the day of a cell")
+    cell_sessions: int = Field(default=2000, ge=1, description="of one cell at most")
+    played_cells: int = Field(default=1, ge=1, description="event by event; the others follow them")
+    regions: int = Field(default=1, ge=1, description="time zones, evenly around the day, over which cells are spread")
+
+    @property
+    def cells(self) -> int:
+        return -(-self.sessions // self.cell_sessions)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.regions <= self.cells:
+            raise ValueError(f"expected a cell for each of {self.regions} regions, got {self.cells} cells")
+        return self
+
+
+SCALES = (
+    ScaleSettings(name="1k", sessions=1_000),
+    ScaleSettings(name="100k", sessions=100_000, played_cells=2),
+    ScaleSettings(name="10M", sessions=10_000_000, played_cells=3, regions=3),
+)
+
+
+class PlanSettings(PlanPart):
+    """The whole plan."""
+
+    scales: tuple[ScaleSettings, ...] = Field(default=SCALES, min_length=1)
+    day: DaySettings = DaySettings()
+    calls: CallSettings = CallSettings()
+    turn_taking: TurnTakingSettings = TurnTakingSettings()
+    replicas: ReplicaSettings = ReplicaSettings()
+    # What the cluster would be told: the real policy decides. turn_sec, too, is what the policy believes.
+    autoscaling: AutoscalingSettings = AutoscalingSettings(
+        minimum_replicas=2, maximum_replicas=200, cold_start_sec=120.0, turn_sec=6.0
+    )
+    gateways: GatewaySettings = GatewaySettings()
+    traffic: TrafficSettings = TrafficSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    prices: PriceSettings = PriceSettings()
+
+    @property
+    def slot_sec(self) -> float:
+        """How long a turn keeps its slot, on average: from the pause until the last sound is made."""
+        reply_sec = max(0.0, self.calls.reply.mean - self.replicas.ahead_sec)
+        return max(self.head_start_sec, self.first_sound_sec) + reply_sec
+
+    @property
+    def head_start_sec(self) -> float:
+        """From the pause to the decision that the turn is over, on average."""
+        return max(0.0, self.turn_taking.endpoint_wait.mean - self.turn_taking.pause_sec)
+
+    @property
+    def first_sound_sec(self) -> float:
+        """Of a replica whose slots are taken as far as is meant."""
+        return self.replicas.first_sound_sec(round(self.autoscaling.occupancy * self.replicas.slots))
+
+    @property
+    def cycle_sec(self) -> float:
+        """From the end of a reply to the end of the next, on average, where nothing has to wait."""
+        calls = self.calls
+        answer_sec = self.turn_taking.pause_sec + max(self.head_start_sec, self.first_sound_sec)
+        return calls.think.mean + calls.speech.mean + answer_sec + calls.reply.mean
+
+    def calls_per_sec(self, sessions: float) -> float:
+        """How often somebody must call for so many to be there."""
+        return sessions / (self.calls.turns * self.cycle_sec)
+
+    def quick(self) -> Self:
+        """The same in less time: fewer and smaller cells, a shorter day."""
+        scales = tuple(_smaller(scale) for scale in self.scales)
+        day = self.day.model_copy(update={"played_sec": min(self.day.played_sec, HOURS * 50.0)})
+        return self.model_copy(update={"scales": scales, "day": day})
+
+
+def _smaller(scale: ScaleSettings) -> ScaleSettings:
+    return scale.model_copy(update={"cell_sessions": min(scale.cell_sessions, 500), "played_cells": 1})
+
+
+def read_plan(file: Path | None) -> PlanSettings:
+    """The plan in a YAML file, or the default one.
+
+    Raises:
+        SettingsError: it cannot be read, or something in it is unknown or wrong.
+    """
+    if file is None:
+        return PlanSettings()
+    try:
+        content: Any = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file}: expected settings as YAML: {error}") from None
+    if content is not None and not isinstance(content, dict):
+        raise SettingsError(f"{file}: expected settings by name, got {type(content).__name__}")
+    try:
+        return settings_of(PlanSettings, content or {})
+    except SettingsError as error:
+        raise SettingsError(f"{file}: {error}") from None
