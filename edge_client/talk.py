@@ -12,6 +12,7 @@ from edge_client.audio import Resampler
 from edge_client.caller.captions import Captions
 from edge_client.mouth import PacedMouth
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import SessionConfig
 from edge_client.settings import EdgeSettings
 from edge_client.soundcard import SOUNDCARD_RATE, OpenStream, Soundcard
@@ -42,7 +43,11 @@ async def converse(edge: Edge, open_stream: OpenStream, *, echo: bool, print_lin
     captions = Captions(print_line)
     with edge.place():
         async with edge.conversation(
-            SESSION_ID, mouth=mouth, sound="rtp", send=captions.show, config=SessionConfig(), connection={}
+            Passage(session_id=SESSION_ID, config=SessionConfig()),
+            mouth=mouth,
+            sound="rtp",
+            send=captions.show,
+            let_go=lambda: None,
         ) as dialogue:
             ear = Resampler(SOUNDCARD_RATE, SPEECH_SAMPLE_RATE)
             card = Soundcard(hear=lambda samples: dialogue.session.hear(ear.feed(samples)), read=mouth.read)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_client.conversation import Conversation, Item, MessageItem, SpokenText, ToolCallItem, ToolResultItem
 from edge_client.past import Past, Promise
+from edge_client.realtime.keys import Grant
 from edge_client.realtime.passage import MOST_BYTES, MOST_PLAIN_BYTES, Passage, pack, unpack
 from edge_client.realtime.session_config import SessionConfig
 from routing.errors import InvalidRequest
@@ -49,7 +50,7 @@ def test_all_that_matters_travels() -> None:
         ToolCallItem(id="item_4", call=ToolCall("call_1", "look", "{}"), privacy="device_only"),
         ToolResultItem(id="item_5", result=ToolResult("call_1", "nothing there"), privacy="device_only"),
         config=SessionConfig().updated({"instructions": "in French", "antiphon": {"privacy": "device_only"}}),
-        holder="key-12345678",
+        grant=Grant("secret-1234", is_operator=False, issuer="key-12345678"),
         serial=4,
         connection={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
     )
@@ -137,6 +138,6 @@ def test_only_the_words_that_were_heard_leave() -> None:
 
 def test_a_call_waits_for_its_result_or_for_the_next_words_of_the_user() -> None:
     call, result = ToolCall("call_1", "look", "{}"), ToolResult("call_1", "a cat")
-    asked = [message(1), ToolCallItem(id="item_2", call=call)]
+    asked: list[Item] = [message(1), ToolCallItem(id="item_2", call=call)]
     talks = [asked, [*asked, message(3)], [*asked, ToolResultItem(id="item_3", result=result)]]
     assert [Conversation(talk).awaits_tool for talk in talks] == [True, False, False]

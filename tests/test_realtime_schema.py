@@ -16,6 +16,7 @@ from edge_client.models.thread import ModelThread
 from edge_client.mouth import PacedMouth
 from edge_client.realtime.dialogue import Dialogue, Sound
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import SessionConfig
 from edge_client.session_events import (
     ItemTruncated,
@@ -151,7 +152,11 @@ async def silent_conversation(sound: Sound, send: Callable[[Event], None]) -> As
         backend=ScriptedBackend(),
     )
     async with edge.conversation(
-        "sess_1", mouth=PacedMouth(), sound=sound, send=send, config=SessionConfig(), connection={}
+        Passage(session_id="sess_1", config=SessionConfig()),
+        mouth=PacedMouth(),
+        sound=sound,
+        send=send,
+        let_go=lambda: None,
     ) as dialogue:
         yield dialogue
     thread.close()

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 from edge_client.mouth import PacedMouth
 from edge_client.realtime.connect_trace import ConnectTrace
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.keys import Grant
+from edge_client.realtime.guard import Visitor
+from edge_client.realtime.half_open import HalfOpenCall
+from edge_client.realtime.passage import Passage
 from edge_client.realtime.sent_events import SentEvents
-from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.realtime.session_config import Json
 from edge_client.turn_story import Reception
 from edge_client.webrtc.peer import Peer, PeerSettings, PeerStatistics
 from routing.errors import InvalidRequest
@@ -41,16 +45,19 @@ class Call:
     """Made by an offer, carried by one peer at a time.
 
     It holds a place at the edge while a peer carries it. While it waits for a caller who vanished, others may have the
-    place. ``tasks`` must outlive it. It was begun by ``grant``.
+    place. ``tasks`` must outlive it. The session is that of ``passage``, whose connection was another edge's.
     """
 
-    def __init__(self, edge: Edge, config: SessionConfig, tasks: asyncio.TaskGroup, grant: Grant) -> None:
+    def __init__(
+        self, call_id: str, edge: Edge, passage: Passage, tasks: asyncio.TaskGroup, *, address: str = ""
+    ) -> None:
         self._connection: Carrier = {}  # the trace of the first one
-        self.id = edge.new_id("rtc")
+        self.id = call_id
         self.token = edge.new_id("resume")  # whoever has it may go on with the session
         self.edge = edge
-        self.grant = grant
-        self._config = config
+        self.grant = passage.grant
+        self._visitor = Visitor(address, passage.grant.holder, passage.grant.issuer)
+        self._passage = passage
         self._tasks = tasks
         self._place = ExitStack()
         self._answering = asyncio.Lock()  # one offer after the other: a caller may be hasty
@@ -64,23 +71,36 @@ class Call:
 
     # -- peers ---------------------------------------------------------------------------------------------------------
 
-    async def answer(self, offer: str, *, last_event_id: str | None = None, parent: Carrier | None = None) -> Answered:
+    async def answer(
+        self,
+        offer: str,
+        *,
+        last_event_id: str | None = None,
+        parent: Carrier | None = None,
+        on_place: Callable[[], None] = lambda: None,
+    ) -> Answered:
         """Take an offer and give the answer. A peer that carries the call already is let go.
 
-        The trace of the connection belongs to that of ``parent``, which came with the offer.
+        The trace of the connection belongs to that of ``parent``, which came with the offer. ``on_place`` is called
+        when there is a place; what it raises refuses the offer.
 
         Raises:
             InvalidRequest: the offer cannot be taken, or the call has ended.
             AtCapacity: all places are taken.
         """
         trace = ConnectTrace(
-            self.edge.telemetry, session_id=self.id, parent=parent or {}, now=_now(), before=self._connection
+            self.edge.telemetry,
+            session_id=self._passage.session_id,
+            parent=parent or {},
+            now=_now(),
+            before=self._connection or self._passage.connection,
         )
         try:
             async with self._answering:
                 self._expect_to_go_on()
                 if not self.carried:
-                    self._place.enter_context(self.edge.place())
+                    self._place.enter_context(self.edge.place(self._visitor, returning=self._dialogue is not None))
+                on_place()
                 trace.admitted(_now())
                 line = _Line(self, last_event_id, trace, is_first=self._dialogue is None)
                 line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
@@ -125,6 +145,15 @@ class Call:
             old.drop()
             self._mouth.take_back()
             self._tasks.create_task(self._end(old))
+        elif line.is_first:
+            address, peer = self._visitor.address, line.peer
+            self.edge.half_open.add(HalfOpenCall(address, _now(), lambda: peer.is_settled, self._give_way))
+
+    def _give_way(self) -> None:
+        """Somebody else needs the place, and the caller has not come."""
+        logger.info("call %s does not come about, and gives way to another", self.id)
+        self._place.close()
+        self.hang_up()
 
     async def run(self) -> None:
         """Serve the call until either side ends it, or the caller has been gone for too long."""
@@ -132,12 +161,11 @@ class Call:
         assert line, "answer was not called"
         try:
             async with self.edge.conversation(
-                self.id,
+                replace(self._passage, connection=self._connection),
                 mouth=self._mouth,
                 sound="rtp",
                 send=self._send,
-                config=self._config,
-                connection=self._connection,
+                let_go=self.hang_up,
                 reception=self._reception,
             ) as dialogue:
                 self._dialogue = dialogue

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from edge_client.realtime.call import Call
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.keys import Grant
+from edge_client.realtime.keys import EVERYTHING, Grant
+from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import Json, SessionConfig
 from routing.errors import InvalidRequest
 from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
-
-EVERYTHING = Grant("")
 
 
 class Answer(NamedTuple):
@@ -41,7 +41,13 @@ class Calls:
         return iter(self._by_id.values())
 
     async def begin(
-        self, offer: str, session: Json, *, grant: Grant = EVERYTHING, parent: Carrier | None = None
+        self,
+        offer: str,
+        session: Json,
+        *,
+        grant: Grant = EVERYTHING,
+        address: str = "",
+        parent: Carrier | None = None,
     ) -> Answer:
         """Answer an offer, and serve the call from then on. Its connection belongs to the trace of ``parent``.
 
@@ -50,10 +56,33 @@ class Calls:
         Raises:
             AtCapacity: all places are taken.
             InvalidRequest: the offer or the session settings cannot be honoured.
+            TooManyRequests: this ``address``, or the grant's holder, has as many calls as it may have.
         """
+        self._edge.half_open.expect_few(address)
         config = SessionConfig().updated(grant.session).updated(session)
-        call = Call(self._edge, config, self._tasks, grant)
+        call_id = self._edge.new_id("rtc")
+        call = Call(
+            call_id, self._edge, Passage(session_id=call_id, config=config, grant=grant), self._tasks, address=address
+        )
         answered = await call.answer(offer, parent=parent)
+        self._serve(call)
+        return Answer(call.id, call.token, answered.description, answered.trace_id)
+
+    async def restore(self, ticket: str, offer: str, *, address: str = "", parent: Carrier | None = None) -> Answer:
+        """Go on with a session that another edge has let go, in a call of its own.
+
+        Raises:
+            Unauthorized: the ticket is none, has expired, or was used.
+            AtCapacity: all places are taken; the ticket is still good.
+            TooManyRequests: likewise, for this ``address`` or this holder.
+            InvalidRequest: an edge of another version wrote the ticket, or the offer cannot be honoured.
+        """
+        tickets = self._edge.tickets
+        passage = tickets.read(ticket, now=time.time())
+        self._edge.half_open.expect_few(address)
+        call = Call(self._edge.new_id("rtc"), self._edge, passage, self._tasks, address=address)
+        async with tickets.redeeming(passage) as redeem:
+            answered = await call.answer(offer, parent=parent, on_place=redeem)
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)
 

@@ -196,6 +196,13 @@ class ReportTurn(_Event):
     clock: CallersClock | None = None
 
 
+class RestoreSession(_Event):
+    """Go on with the session of a ticket; the first thing that is said on a WebSocket, or it is refused."""
+
+    type: Literal["antiphon.session.restore"]
+    ticket: str
+
+
 type ClientEvent = Annotated[
     SessionUpdate
     | AppendAudio
@@ -209,7 +216,8 @@ type ClientEvent = Annotated[
     | CancelResponse
     | ClearOutput
     | PingClock
-    | ReportTurn,
+    | ReportTurn
+    | RestoreSession,
     Field(discriminator="type"),
 ]
 

@@ -21,6 +21,7 @@ from edge_client.realtime.client_events import (
     PingClock,
     ReportTurn,
     ResponseOptions,
+    RestoreSession,
     RetrieveItem,
     SessionUpdate,
     TruncateItem,
@@ -129,9 +130,9 @@ class Dialogue:
         except InvalidRequest as fault:
             self._refuse(fault, envelope)
 
-    def refuse(self, fault: InvalidRequest) -> None:
-        """Answer a message that could not even be read."""
-        self._refuse(fault, {})
+    def refuse(self, fault: InvalidRequest, event_id: str | None = None) -> None:
+        """Answer a message that could not even be read, or was not for this session."""
+        self._refuse(fault, {"event_id": event_id})
 
     def _refuse(self, fault: InvalidRequest, envelope: Json) -> None:
         event_id = envelope.get("event_id")
@@ -163,6 +164,8 @@ class Dialogue:
                 self.session.expect_reports()  # nobody else wants to know the time
             case ReportTurn():
                 self.session.take_report(read_report(event, now_ms=self._now_ms()))
+            case RestoreSession():
+                raise InvalidRequest("expected a ticket first of all on a WebSocket, got one here", param="type")
 
     def _edit(self, event: CreateItem | RetrieveItem | TruncateItem | DeleteItem) -> None:
         match event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,11 +12,16 @@ from edge_client.conversation import new_id
 from edge_client.hearing import Hearing
 from edge_client.mouth import Mouth
 from edge_client.realtime.dialogue import Dialogue, Sound
+from edge_client.realtime.drain import Drain, Leaver, depart
 from edge_client.realtime.edge_metrics import EdgeMetrics
+from edge_client.realtime.guard import NOBODY, Guard, Visitor
+from edge_client.realtime.half_open import HalfOpenCalls
 from edge_client.realtime.key_files import first_ring
 from edge_client.realtime.keys import KeyRing
-from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.realtime.passage import Passage
+from edge_client.realtime.session_config import Json
 from edge_client.realtime.statistics import MediaTotals
+from edge_client.realtime.ticket import Tickets
 from edge_client.session import SessionParts, open_session
 from edge_client.settings import EdgeSettings
 from edge_client.turn_story import Reception
@@ -23,7 +29,6 @@ from edge_client.turn_trace import SessionTracing
 from edge_client.workers.crew import Crew
 from routing.errors import AtCapacity
 from routing.telemetry import names
-from routing.telemetry.phase import Carrier
 from routing.telemetry.program import Telemetry
 from routing.turns import Backend
 
@@ -52,6 +57,18 @@ class Edge:
         self.routing = routing
         self.crew = crew
         self.keys = keys or first_ring(settings, crew)
+        self.tickets = Tickets(self.keys)
+        self.drain = Drain()
+        self.guard = Guard(
+            settings.limits,
+            is_open=settings.development,
+            workers=settings.workers,
+            on_refused=self.metrics.note_refused,
+        )
+        self.half_open = HalfOpenCalls(
+            per_address=0 if settings.development else settings.limits.connecting_per_address,
+            on_refused=self.metrics.note_refused,
+        )
         self.media = MediaTotals()
         self._hearing = hearing
         self._backend = backend
@@ -72,22 +89,31 @@ class Edge:
         return self._sessions
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for one more session.
+    def place(self, visitor: Visitor = NOBODY, *, returning: bool = False) -> Iterator[None]:
+        """A place for one more session, or for one of ours whose caller is ``returning``.
+
+        A call that does not come about may have to give way.
 
         Raises:
-            AtCapacity: there is none.
+            AtCapacity: there is none, or nobody new is taken any more.
+            TooManyRequests: this visitor has as many as it may have.
         """
-        if self._sessions >= self.settings.maximum_sessions:
-            raise AtCapacity(
-                f"expected fewer than {self.settings.maximum_sessions} sessions, all places are taken",
-                retry_after_sec=5,
-            )
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+        if self.drain.is_draining and not returning:
+            raise AtCapacity("expected an edge that stays, this one is draining: call again", retry_after_sec=1)
+        with self.guard.session(visitor):
+            self._expect_place(visitor)
+            self._count(1)
+            try:
+                yield
+            finally:
+                self._count(-1)
+
+    def _expect_place(self, visitor: Visitor) -> None:
+        places = self.settings.maximum_sessions
+        if self._sessions >= places:
+            self.half_open.make_room(visitor.address, asyncio.get_running_loop().time())
+        if self._sessions >= places:
+            raise AtCapacity(f"expected fewer than {places} sessions, all places are taken", retry_after_sec=5)
 
     def _count(self, more: int) -> None:
         self._sessions += more
@@ -110,16 +136,19 @@ class Edge:
     @asynccontextmanager
     async def conversation(
         self,
-        session_id: str,
+        passage: Passage,
         *,
         mouth: Mouth,
         sound: Sound,
         send: Callable[[Json], None],
-        config: SessionConfig,
-        connection: Carrier,
+        let_go: Callable[[], None],
         reception: Callable[[], Reception | None] = lambda: None,
     ) -> AsyncIterator[Dialogue]:
-        """A session that speaks the protocol until the block ends. Its turns' traces link to its ``connection``'s."""
+        """A session that speaks the protocol until the block ends. Its turns' traces link to its connection's.
+
+        It begins, or goes on, from ``passage``. Where the edge drains, ``let_go`` is asked to end the block.
+        """
+        session_id, config = passage.session_id, passage.config
         taking, privacy = self.settings.turn_taking, self.settings.privacy
         options = config.options(taking, privacy)
         dialogue = Dialogue(
@@ -131,10 +160,15 @@ class Edge:
             judge=self._hearing.judge,
             mouth=mouth,
             emit=dialogue.emit,
-            tracing=SessionTracing(session_id, self.telemetry, on_turn=self.metrics.note_turn, connection=connection),
+            tracing=SessionTracing(
+                session_id, self.telemetry, on_turn=self.metrics.note_turn, connection=passage.connection
+            ),
             reception=reception,
             chunk_ms=self.settings.chunk_ms,
         )
-        async with open_session(session_id, parts, options=options) as session:
-            dialogue.start(session)
-            yield dialogue
+        with self.drain.guest():
+            async with open_session(session_id, parts, options=options, past=passage.past) as session:
+                dialogue.start(session)
+                leaver = Leaver(dialogue=dialogue, passage=passage, send=send, let_go=let_go)
+                session.accompany(depart(self.drain, self.tickets, leaver))
+                yield dialogue

@@ -46,6 +46,9 @@ class Grant:
         return self.is_operator or self.holder == other.holder
 
 
+EVERYTHING = Grant("")  # as in development mode
+
+
 class KeyRing:
     """Checks credentials, and makes them. Where it ``is_open`` everybody is let in: development mode.
 

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_client.conversation import Item, MessageItem, SpokenText, ToolCallItem, ToolResultItem
-from edge_client.past import Past, Promise
+from edge_client.past import NO_PAST, Past, Promise
+from edge_client.realtime.keys import EVERYTHING, Grant
 from edge_client.realtime.session_config import Json, SessionConfig
 from routing.errors import InvalidRequest
 from routing.telemetry.phase import Carrier
@@ -37,17 +38,15 @@ class Passage:
     """A session between two turns, away from any connection.
 
     Args:
-        holder: whose credential began it
-        issuer: who had asked for that credential, where it was another
+        grant: by which it was begun; whose it is travels, and nothing else of it
         serial: how many tickets were written for this session before, wherever it was
         connection: the trace of the connection that it leaves
     """
 
     session_id: str
     config: SessionConfig
-    past: Past
-    holder: str = ""
-    issuer: str = ""
+    past: Past = NO_PAST
+    grant: Grant = EVERYTHING
     serial: int = 0
     connection: Carrier = field(default_factory=dict)
 
@@ -121,8 +120,9 @@ def _head(passage: Passage, now: float) -> Json:
     return {
         "session_id": passage.session_id,
         "config": passage.config.wire(),
-        "holder": passage.holder,
-        "issuer": passage.issuer,
+        "holder": passage.grant.holder,
+        "issuer": passage.grant.issuer,
+        "is_operator": passage.grant.is_operator,
         "serial": passage.serial,
         "connection": dict(passage.connection),
         "turns": passage.past.turns,
@@ -138,8 +138,7 @@ def _passage(head: Json, items: tuple[Item, ...], now: float) -> Passage:
         session_id=head["session_id"],
         config=SessionConfig.model_validate(head["config"]),
         past=Past(items=items, turns=head["turns"], promises=tuple(promises)),
-        holder=head["holder"],
-        issuer=head["issuer"],
+        grant=Grant(head["holder"], is_operator=head["is_operator"], issuer=head["issuer"]),
         serial=head["serial"],
         connection=head["connection"],
     )

@@ -9,6 +9,8 @@ from typing import Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeFigures, SoundTotals
@@ -28,6 +30,7 @@ type Stage = Literal["starting", "ready", "leaving"]
 def add_probes(app: FastAPI) -> None:
     """Serve ``/readyz`` and ``/metrics``. Whether the edge lives is told beside its calls: ``/healthz``."""
     app.state.stage = "starting"
+    app.add_middleware(LastAnswers)
     app.get(READY)(ready)
     app.get(METRICS)(scraped)
 
@@ -54,6 +57,8 @@ async def ready(request: Request) -> Response:
 def _why_not(stage: Stage, edge: Edge) -> str | None:
     if stage != "ready":
         return stage
+    if edge.drain.is_draining:
+        return "draining"
     return None if _has_places(edge) else "full"
 
 
@@ -61,6 +66,24 @@ def _has_places(edge: Edge) -> bool:
     if edge.crew:
         return bool(edge.crew.emptiest())
     return edge.sessions < edge.settings.maximum_sessions
+
+
+class LastAnswers:
+    """ASGI middleware: what a draining edge answers is the last answer of that connection.
+
+    A balancer sends new connections elsewhere; a browser that kept this one would ask the same edge for ever.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["app"].state.edge.drain.is_draining:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, closing if scope["type"] == "http" else send)
 
 
 # -- what it has counted -----------------------------------------------------------------------------------------------

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.server import HANDLED_SIGNALS
 
 from edge_client.event_loop import lasting_memory
 from edge_client.realtime.addresses import Proxies
 from edge_client.realtime.doorkeeper import Doorway
+from edge_client.realtime.drain import Drain
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
@@ -25,12 +27,12 @@ from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
+from edge_client.workers.signals import ending_signals, signals_caught
 from routing.telemetry import names
 from routing.telemetry.power import metering
 from routing.telemetry.program import open_telemetry
 
 MAXIMUM_MESSAGE_BYTES = 4 * 1024 * 1024  # one WebSocket message: about a minute of sound
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHUTDOWN_SEC = 5  # for connections to end by themselves
 KEEP_ALIVE_SEC = 75  # of idle connections: a page is looked at before its caller dials, and a new one costs round trips
 
@@ -75,7 +77,10 @@ async def open_edge(
 
 
 async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], ready: Callable[[str], None]) -> None:
-    """Run the edge until SIGINT or SIGTERM; ``ready`` is told the address once callers are welcome.
+    """Run the edge until it is told to stop; ``ready`` is told the address once callers are welcome.
+
+    SIGTERM and SIGHUP let its sessions go first, where there is time for that: ``drain_sec``. SIGINT, and whatever
+    comes after those, ends it at once.
 
     Raises:
         ModelError: the models are not there.
@@ -86,32 +91,55 @@ async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], read
         async with open_edge(settings, progress=progress) as edge:
             listen(settings, bound)
             config = server_config(create_app(edge, on_ready=lambda: ready(url)))
-            told = await _serve_until_told(_PatientServer(config), bound)
+            told = await _serve_until_told(_PatientServer(config, edge.drain, settings.drain_sec), bound)
     if told:
         signal.raise_signal(told)
 
 
-async def _serve_until_told(server: uvicorn.Server, bound: socket.socket) -> int:
+async def _serve_until_told(server: _PatientServer, bound: socket.socket) -> int:
     """The signal that it was told by. The server, when done, raises it again, which would end the program at once.
 
     It is left for when all is freed and the last traces are written.
     """
     told: list[int] = []
-    before = {number: signal.signal(number, lambda caught, frame: told.append(caught)) for number in SIGNALS}
-    try:
-        await server.serve(sockets=[bound])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with signals_caught(ending_signals(), lambda caught, frame: told.append(caught)):
+        async with asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(server.leave())
+            await server.serve(sockets=[bound])
+            leaving.cancel()
     return told[-1] if told else 0  # raised again in reverse order
 
 
 class _PatientServer(uvicorn.Server):
-    """Leaves nothing undone for somebody who presses Ctrl-C twice: the time that it may take is bounded."""
+    """Leaves nothing undone for somebody who presses Ctrl-C twice: the time that it may take is bounded.
+
+    The first signal of an operator begins the ``drain``, where that may take any time.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_sec: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_sec = drain_sec
+        self._loop = asyncio.get_running_loop()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        others = [number for number in ending_signals() if number not in HANDLED_SIGNALS]
+        with super().capture_signals(), signals_caught(others, self.handle_exit):
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGINT and self._drain_sec and not self._captured_signals:
+            self._captured_signals.append(sig)
+            self._loop.call_soon_threadsafe(self._drain.begin, self._drain_sec)
+            return
         super().handle_exit(sig, frame)
         self.force_exit = False
+
+    async def leave(self) -> None:
+        """End when nobody is left to serve after a drain."""
+        await self._drain.over()
+        self.should_exit = True
 
 
 class _Config(uvicorn.Config):

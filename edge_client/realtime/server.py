@@ -16,14 +16,16 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from edge_client.loop_lag import LoopLag, watch_loop
+from edge_client.realtime.addresses import Proxies
 from edge_client.realtime.body_limit import BodyLimit
 from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
+from edge_client.realtime.guard import TooManyRequests, Visitor
 from edge_client.realtime.key_files import keep_keys
 from edge_client.realtime.keys import Grant, KeyRing, Unauthorized, bearer
 from edge_client.realtime.page import add_page
@@ -32,7 +34,8 @@ from edge_client.realtime.probes import add_probes, show_now_and_then, welcome
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
-from edge_client.realtime.statistics import ask_all, edge_statistics, worker_statistics
+from edge_client.realtime.statistics import ask_all, edge_statistics, process_statistics, worker_statistics
+from edge_client.realtime.turnstile import Turnstile, too_many
 from edge_client.settings import EdgeSettings
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import check_relay, relays
@@ -45,6 +48,7 @@ logger = logging.getLogger(__name__)
 MAXIMUM_BODY_BYTES = 64 * 1024
 MAXIMUM_BODY_SEC = 10.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+FORM = "multipart/form-data"
 KEY_PROTOCOL = "openai-insecure-api-key."
 TRACE = "X-Trace-Id"  # header: the trace of the connection, for whoever reports a fault
 LAST_EVENT = "Antiphon-Last-Event"  # header: the id of the last server event that came before the connection broke
@@ -85,6 +89,8 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     if edge.crew:
         app.add_middleware(Pinning, crew=edge.crew)
     app.add_middleware(BodyLimit, maximum_bytes=MAXIMUM_BODY_BYTES, maximum_sec=MAXIMUM_BODY_SEC)
+    proxies = Proxies(edge.settings.trusted_proxies)
+    app.add_middleware(Turnstile, guard=edge.guard, proxies=proxies, on_refused=edge.metrics.note_refused)
     _allow_origins(app, edge.settings)
     _answer_faults(app)
     _add_routes(app)
@@ -138,6 +144,10 @@ def _answer_faults(app: FastAPI) -> None:
     async def unauthorized(_: Request, fault: Unauthorized) -> Response:
         return error_response(401, error_body(str(fault), code="invalid_api_key"), {"WWW-Authenticate": "Bearer"})
 
+    @app.exception_handler(TooManyRequests)
+    async def too_often(_: Request, fault: TooManyRequests) -> Response:
+        return too_many(fault)
+
     @app.exception_handler(AtCapacity)
     async def full(_: Request, fault: AtCapacity) -> Response:
         body = error_body(str(fault), code="at_capacity", kind="server_error")
@@ -156,7 +166,14 @@ def _calls(request: Request) -> Calls:
 
 def _admitted(request: Request) -> Grant:
     """What the caller's credential allows."""
-    return _edge(request).keys.admit(bearer(request.headers.get("authorization")), now=time.time())
+    edge = _edge(request)
+    grant = edge.keys.admit(bearer(request.headers.get("authorization")), now=time.time())
+    edge.guard.ask_as(_visitor(request, grant).holders, asyncio.get_running_loop().time())
+    return grant
+
+
+def _visitor(connection: HTTPConnection, grant: Grant) -> Visitor:
+    return Visitor(connection.state.address, grant.holder, grant.issuer)
 
 
 def _admitted_operator(request: Request) -> Grant:
@@ -200,7 +217,10 @@ def _add_routes(app: FastAPI) -> None:
 
 
 async def begin_call(request: Request) -> Response:
-    """Take an offer: raw SDP, or a form with ``sdp`` and ``session``. With a call's token it resumes that call."""
+    """Take an offer: raw SDP, or a form with ``sdp`` and ``session``. With a call's token it resumes that call.
+
+    In a form with a ``ticket`` it goes on with a session that a draining edge has let go.
+    """
     token = request.headers.get(RESUME)
     answer = await (_begun(request) if token is None else _resumed(request, token))
     headers = {"Location": f"/v1/realtime/calls/{answer.call_id}", RESUME: answer.token, TRACE: answer.trace_id}
@@ -208,42 +228,59 @@ async def begin_call(request: Request) -> Response:
 
 
 async def _begun(request: Request) -> Answer:
+    offer = await _offer(request) if _content_type(request) == FORM else None
+    if offer and offer.ticket:
+        return await _restored(request, offer)
     grant = _admitted(request)
-    offer, session = await _offer(request)
+    offer = offer or await _offer(request)
+    parent = plain_carrier(request.headers)
     async with _redeemed(_edge(request).keys, grant):
-        return await _calls(request).begin(offer, session, grant=grant, parent=plain_carrier(request.headers))
+        address = request.state.address
+        return await _calls(request).begin(offer.sdp, offer.session, grant=grant, address=address, parent=parent)
+
+
+async def _restored(request: Request, offer: Offer) -> Answer:
+    """The ticket is credential enough, and has the settings."""
+    if offer.session:
+        raise InvalidRequest("expected no session settings with a ticket", param="session")
+    parent = plain_carrier(request.headers)
+    return await _calls(request).restore(offer.ticket, offer.sdp, address=request.state.address, parent=parent)
 
 
 async def _resumed(request: Request, token: str) -> Answer:
     """The token is credential enough: a client secret may have expired since the call began."""
-    offer, session = await _offer(request)
-    if session:
+    offer = await _offer(request)
+    if offer.session:
         raise InvalidRequest("expected no session settings with an offer that resumes a call", param="session")
     last = request.headers.get(LAST_EVENT)
-    return await _calls(request).resume(token, offer, last_event_id=last, parent=plain_carrier(request.headers))
+    return await _calls(request).resume(token, offer.sdp, last_event_id=last, parent=plain_carrier(request.headers))
 
 
 class Offer(BaseModel):
-    """The two parts of a multipart offer."""
+    """The parts of a multipart offer."""
 
     sdp: str
     session: Json = {}
+    ticket: str = ""
 
 
-async def _offer(request: Request) -> tuple[str, Json]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    match kind:
+async def _offer(request: Request) -> Offer:
+    match kind := _content_type(request):
         case "application/sdp":
-            return _text(await request.body(), "sdp"), {}
+            return Offer(sdp=_text(await request.body(), "sdp"))
         case "multipart/form-data":
-            async with request.form(max_files=2, max_fields=4) as form:
-                session = await _field(form, "session")
-                return await _field(form, "sdp"), read_envelope(session) if session else {}
+            async with request.form(max_files=3, max_fields=4) as form:
+                sdp, session, ticket = [await _field(form, name) for name in ("sdp", "session", "ticket")]
+                return Offer(sdp=sdp, session=read_envelope(session) if session else {}, ticket=ticket)
         case _:
             raise InvalidRequest(
                 f"expected content type application/sdp or multipart/form-data, got {kind or 'none'}",
                 code="unsupported_content_type",
             )
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _field(form: FormData, name: str) -> str:
@@ -325,8 +362,13 @@ async def realtime_socket(websocket: WebSocket) -> None:
     offered = websocket.scope["subprotocols"]
     try:
         grant = edge.keys.admit(_socket_credential(websocket, offered), now=time.time())
+        visitor = _visitor(websocket, grant)
+        edge.guard.ask_as(visitor.holders, asyncio.get_running_loop().time())
     except Unauthorized as fault:
         await _deny(websocket, 401, str(fault))
+        return
+    except TooManyRequests as fault:
+        await websocket.send_denial_response(too_many(fault))
         return
     if not _origin_allowed(websocket, edge.settings):
         await _deny(websocket, 403, "expected a page of an allowed origin")
@@ -334,15 +376,17 @@ async def realtime_socket(websocket: WebSocket) -> None:
     with ExitStack() as place:
         try:
             async with _redeemed(edge.keys, grant):
-                place.enter_context(edge.place())
+                place.enter_context(edge.place(visitor))
                 await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
         except Unauthorized as fault:
             await _deny(websocket, 401, str(fault))
+        except TooManyRequests as fault:
+            await websocket.send_denial_response(too_many(fault))
         except AtCapacity as fault:
             await _deny(websocket, 503, str(fault))
         else:
             config, parent = SessionConfig().updated(grant.session), plain_carrier(websocket.headers)
-            await serve_socket(websocket, edge, config, parent=parent)
+            await serve_socket(websocket, edge, config, grant=grant, parent=parent)
 
 
 def _socket_credential(websocket: WebSocket, offered: list[str]) -> str | None:
@@ -374,13 +418,13 @@ async def healthy(request: Request) -> Json:
 
 async def statistics(request: Request, _: AdmittedOperator) -> Json:
     """How the edge is doing, per worker and in all; only for the operator's own keys."""
-    own, crew = _own_statistics(request), _edge(request).crew
+    own, crew = await _own_statistics(request), _edge(request).crew
     if crew is None:
         return edge_statistics([own])
     return own if FORWARDED in request.headers else await ask_all(crew, own, _credentials(request))
 
 
-def _own_statistics(request: Request) -> Json:
+async def _own_statistics(request: Request) -> Json:
     edge, lag = _edge(request), request.app.state.loop_lag
     running = [each for call in _calls(request) for each in call.statistics()]
     return worker_statistics(
@@ -390,6 +434,7 @@ def _own_statistics(request: Request) -> Json:
         lag=lag.statistics(),
         media=edge.media.with_running(running),
         routing=edge.routing(),
+        process=await process_statistics(calls=sum(1 for _ in _calls(request))),
     )
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import deque
+from dataclasses import replace
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from edge_client.conversation import new_id
 from edge_client.mouth import RemoteMouth
+from edge_client.realtime.client_events import RestoreSession, read_envelope, read_event
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.keys import EVERYTHING, Grant, Unauthorized
+from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import Json, SessionConfig
+from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.telemetry.phase import Carrier
 
 logger = logging.getLogger(__name__)
@@ -21,6 +27,7 @@ logger = logging.getLogger(__name__)
 COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
 MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
 MAXIMUM_CHARACTERS = 64 * 1024 * 1024  # and above this
+SERVICE_RESTART = 1012
 TRY_AGAIN_LATER = 1013
 GONE = (WebSocketDisconnect, WebSocketDisconnected)  # noticed now, or noticed before
 
@@ -62,34 +69,114 @@ class Outbox:
 
 
 async def serve_socket(
-    websocket: WebSocket, edge: Edge, config: SessionConfig, *, parent: Carrier | None = None
+    websocket: WebSocket, edge: Edge, config: SessionConfig, *, grant: Grant = EVERYTHING, parent: Carrier | None = None
 ) -> None:
     """Hold a session with a client whose connection has been accepted, until it leaves.
 
-    Its turns' traces link to the one that the client said it is in.
+    Its turns' traces link to the one that the client said it is in. Where the first thing that the client says is a
+    ticket, it goes on with the session of that one.
     """
-    outbox = Outbox()
-    async with edge.conversation(
-        new_id("sess"),
-        mouth=RemoteMouth(outbox.room),
-        sound="events",
-        send=outbox.put,
-        config=config,
-        connection=parent or {},
-    ) as dialogue:
-        dialogue.greet()
-        async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(_send(websocket, outbox))
-            await _receive(websocket, dialogue, outbox)
-            sending.cancel()
+    visit = _Visit(websocket, edge)
+    fresh = Passage(session_id=new_id("sess"), config=config, grant=grant, connection=parent or {})
+    async with asyncio.TaskGroup() as tasks:
+        aside = [tasks.create_task(visit.send()), tasks.create_task(visit.leave())]
+        if restored := await visit.converse(fresh, first=True):
+            await visit.converse(replace(restored, connection=parent or restored.connection), first=False)
+        for task in aside:
+            task.cancel()
 
 
-async def _send(websocket: WebSocket, outbox: Outbox) -> None:
+class _Visit:
+    """One client's connection, which may carry two sessions: one that it finds, and one that it brings along."""
+
+    def __init__(self, websocket: WebSocket, edge: Edge) -> None:
+        self._websocket = websocket
+        self._edge = edge
+        self._outbox = Outbox()
+        self._let_go = asyncio.Event()
+
+    async def converse(self, passage: Passage, *, first: bool) -> Passage | None:
+        """Hold a session until the client leaves; or until it has said ``first`` with which other one it goes on."""
+        async with self._edge.conversation(
+            passage,
+            mouth=RemoteMouth(self._outbox.room),
+            sound="events",
+            send=self._outbox.put,
+            let_go=self._let_go.set,
+        ) as dialogue:
+            dialogue.greet()
+            try:
+                if first and (restored := await self._first(dialogue)):
+                    return restored
+                await self._receive(dialogue)
+            except GONE:
+                pass
+        return None
+
+    async def _first(self, dialogue: Dialogue) -> Passage | None:
+        """Take the first message; where it is a good ticket, return the session that it is for."""
+        text = await _receive_text(self._websocket)
+        event = _restoration(text)
+        if event:
+            return await self._restored(event, dialogue)
+        await self._take(text, dialogue)
+        return None
+
+    async def _restored(self, event: RestoreSession, dialogue: Dialogue) -> Passage | None:
+        """The session of the client's ticket; where that is no good the client is told, and stays with the other."""
+        tickets = self._edge.tickets
+        try:
+            passage = tickets.read(event.ticket, now=time.time())
+            async with tickets.redeeming(passage) as redeem:
+                redeem()
+        except (Unauthorized, AtCapacity, InvalidRequest) as fault:
+            dialogue.refuse(_told(fault), event.event_id)
+            return None
+        return passage
+
+    async def _receive(self, dialogue: Dialogue) -> None:
+        """Take all that comes."""
+        while not self._outbox.overflowing:
+            await self._take(await _receive_text(self._websocket), dialogue)
+        await self._websocket.close(TRY_AGAIN_LATER, "events are not being read")
+
+    async def _take(self, text: str, dialogue: Dialogue) -> None:
+        dialogue.receive(text)
+        await dialogue.session.room()
+        await asyncio.sleep(0)  # messages that came at once would be read at once, while all others wait
+
+    async def send(self) -> None:
+        """Send what there is to tell, until the client has gone."""
+        try:
+            while True:
+                await self._websocket.send_text(await self._outbox.get())
+        except GONE:
+            return  # the receiving side notices too
+
+    async def leave(self) -> None:
+        """Close the connection when the edge lets it go."""
+        await self._let_go.wait()
+        try:
+            await self._websocket.close(SERVICE_RESTART, "the server restarts: connect again")
+        except GONE:
+            return
+
+
+def _restoration(text: str) -> RestoreSession | None:
     try:
-        while True:
-            await websocket.send_text(await outbox.get())
-    except GONE:
-        return  # the receiving side notices too
+        event = read_event(read_envelope(text))
+    except InvalidRequest:
+        return None  # what is wrong with it is the dialogue's to say
+    return event if isinstance(event, RestoreSession) else None
+
+
+def _told(fault: AntiphonError) -> InvalidRequest:
+    """What is wrong with a ticket, as the protocol tells it."""
+    return (
+        fault
+        if isinstance(fault, InvalidRequest)
+        else InvalidRequest(str(fault), code="invalid_ticket", param="ticket")
+    )
 
 
 async def _receive_text(websocket: WebSocket) -> str:
@@ -99,14 +186,3 @@ async def _receive_text(websocket: WebSocket) -> str:
         raise WebSocketDisconnect(message["code"])
     text: str | None = message.get("text")
     return message["bytes"].decode(errors="replace") if text is None else text
-
-
-async def _receive(websocket: WebSocket, dialogue: Dialogue, outbox: Outbox) -> None:
-    try:
-        while not outbox.overflowing:
-            dialogue.receive(await _receive_text(websocket))
-            await dialogue.session.room()
-            await asyncio.sleep(0)  # messages that came at once would be read at once, while all others wait
-        await websocket.close(TRY_AGAIN_LATER, "events are not being read")
-    except GONE:
-        return

@@ -18,7 +18,7 @@ from edge_client.realtime.server import create_app
 from edge_client.realtime.worker_server import WorkerServer
 from edge_client.workers.board import Board
 from edge_client.workers.crew import Crew, share
-from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready, receive_orders
+from edge_client.workers.orders import Control, Fault, Go, Leave, Orders, Progress, Ready, receive_orders
 from edge_client.workers.siblings import Siblings, private_socket
 from routing.errors import AntiphonError
 from routing.telemetry.logs import log_to_stderr
@@ -60,6 +60,7 @@ class _Worker:
         self._control = control
         self._go = asyncio.Event()
         self._stop: Callable[[], object] = lambda: None
+        self._drain: Callable[[float], object] = lambda seconds: None
 
     async def work(self) -> None:
         obeying = asyncio.create_task(self._obey())
@@ -73,8 +74,11 @@ class _Worker:
     async def _obey(self) -> None:
         """Do what the supervisor says, until it has gone."""
         while message := await self._control.receive():
-            assert isinstance(message, Go)
-            self._go.set()
+            match message:
+                case Go():
+                    self._go.set()
+                case Leave(seconds=seconds):
+                    self._drain(seconds)
         self.dismissed = True
         self._stop()
 
@@ -98,7 +102,7 @@ class _Worker:
         """Serve the other workers from now on, and callers once the supervisor says so."""
         assert edge.crew
         server = WorkerServer(server_config(create_app(edge)), on_started=lambda: self._control.send(Ready()))
-        self._stop = server.stop
+        self._stop, self._drain = server.stop, edge.drain.begin
         folder, listening = self._orders.folder, socket.socket(fileno=self._orders.listening)
         with (
             listening,
@@ -110,6 +114,7 @@ class _Worker:
                 aside = [
                     tasks.create_task(_beat(edge.crew)),
                     tasks.create_task(server.welcome(self._go, listening, entrances)),
+                    tasks.create_task(server.stop_after(edge.drain)),
                 ]
                 await server.serve(sockets=[private])
                 for task in aside:

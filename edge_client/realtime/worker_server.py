@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from edge_client.realtime.drain import Drain
 from edge_client.realtime.entrance import Entrances
 
 
@@ -32,6 +33,11 @@ class WorkerServer(uvicorn.Server):
         await go.wait()
         loop = asyncio.get_running_loop()
         self.servers.append(await loop.create_server(entrances, sock=listening, backlog=self.config.backlog))
+
+    async def stop_after(self, drain: Drain) -> None:
+        """End when nobody is left to serve after a drain."""
+        await drain.over()
+        self.stop()
 
     def stop(self) -> None:
         self.should_exit = True

@@ -5,6 +5,7 @@
     supervisor ──▶ Orders, once ──▶ worker      what to be: never on a command line or in the environment, it has keys
     supervisor ◀── Progress, Ready or Fault ◀── worker
     supervisor ──▶ Go, once ──▶ worker          take connections
+    supervisor ──▶ Leave, once ──▶ worker       let the sessions go, and end
 
 The end of the supervisor's side means: stop. It ends with the supervisor, however that comes about.
 """
@@ -50,6 +51,13 @@ class Go:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """The edge drains for at most so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     text: str
 
@@ -70,7 +78,7 @@ class Fault:
         return _RAISED.get(self.kind, SettingsError)(self.text)
 
 
-type Message = Orders | Go | Progress | Ready | Fault
+type Message = Orders | Go | Leave | Progress | Ready | Fault
 
 
 def receive_orders(control: socket.socket) -> Orders:

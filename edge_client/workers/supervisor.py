@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,13 @@ from edge_client.settings import EdgeSettings
 from edge_client.workers.board import Board
 from edge_client.workers.listening import address, bound_socket, listen
 from edge_client.workers.orders import Orders
+from edge_client.workers.signals import ending_signals
 from edge_client.workers.worker_process import WorkerProcess, worker_process
 from routing.errors import AntiphonError, SettingsError
 from routing.telemetry.logs import form_in_use
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FIRST_WAIT_SEC = 0.5
 LONGEST_WAIT_SEC = 30.0
 LOOK_SEC = 1.0
@@ -35,7 +35,10 @@ type Tell = Callable[[str], None]
 
 
 async def supervise(settings: EdgeSettings, *, progress: Tell, ready: Tell) -> None:
-    """Run an edge of several workers until SIGINT or SIGTERM; ``ready`` is told the address once all take callers.
+    """Run an edge of several workers until it is told to stop; ``ready`` is told the address once all take callers.
+
+    SIGTERM and SIGHUP let the sessions go first, where there is time for that: ``drain_sec``. SIGINT, and whatever
+    comes after those, ends all at once.
 
     Raises:
         ModelError: the models are not there.
@@ -44,8 +47,8 @@ async def supervise(settings: EdgeSettings, *, progress: Tell, ready: Tell) -> N
     """
     if sys.platform == "win32":
         raise SettingsError("expected one worker, got several: processes cannot share a port on this system")
-    workers, stop = settings.workers, asyncio.Event()
-    with _signals_set(stop), bound_socket(settings) as bound, _board_file(workers) as board_file, _folder() as folder:
+    workers, stops = settings.workers, Stops(settings.drain_sec)
+    with _signals_told(stops), bound_socket(settings) as bound, _board_file(workers) as board_file, _folder() as folder:
         orders = Orders(
             number=0,
             settings=settings,
@@ -63,7 +66,7 @@ async def supervise(settings: EdgeSettings, *, progress: Tell, ready: Tell) -> N
 
         bound.setblocking(False)  # for all workers: one may find that another was quicker
         with closing(Board(board_file, workers)) as board:
-            await _Supervisor(orders, board, progress=progress, open_to_all=open_to_all).run(stop)
+            await _Supervisor(orders, board, progress=progress, open_to_all=open_to_all).run(stops)
 
 
 @contextmanager
@@ -81,17 +84,31 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
+class Stops:
+    """How far an edge has been told to stop. There may be ``drain_sec`` for its sessions to go."""
+
+    def __init__(self, drain_sec: float) -> None:
+        self.drain_sec = drain_sec
+        self.drain = asyncio.Event()
+        self.now = asyncio.Event()
+
+    def tell(self, number: signal.Signals) -> None:
+        """A signal has come."""
+        gently = number != signal.SIGINT and self.drain_sec and not self.drain.is_set()
+        (self.drain if gently else self.now).set()
+
+
 @contextmanager
-def _signals_set(event: asyncio.Event) -> Iterator[None]:
-    """Signals set ``event``. After the block they have their usual effect, like those that one edge by itself gets."""
+def _signals_told(stops: Stops) -> Iterator[None]:
+    """Signals are told. After the block they have their usual effect, like those that one edge by itself gets."""
     loop, caught = asyncio.get_running_loop(), list[signal.Signals]()
 
     def catch(number: signal.Signals) -> None:
         caught.append(number)
-        event.set()
+        stops.tell(number)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
+    before = {number: signal.getsignal(number) for number in ending_signals()}
+    for number in before:
         loop.add_signal_handler(number, catch, number)
     try:
         yield
@@ -127,9 +144,11 @@ class _Supervisor:
         self._open_to_all = open_to_all
         self._open = asyncio.Event()
         self._ready: set[int] = set()
+        self._serving: dict[int, WorkerProcess] = {}
+        self._leaving = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set.
+    async def run(self, stops: Stops) -> None:
+        """Until it is told to stop now, or all workers have ended after a drain.
 
         Raises:
             AntiphonError: a worker did not get ready at the start. Later ones are started again.
@@ -137,11 +156,24 @@ class _Supervisor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 minding = [tasks.create_task(self._mind(number)) for number in range(self._workers)]
-                await stop.wait()
-                for task in minding:
+                draining = tasks.create_task(self._drain(stops, minding))
+                await stops.now.wait()
+                for task in (*minding, draining):
                     task.cancel()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+    async def _drain(self, stops: Stops, minding: Sequence[asyncio.Task[None]]) -> None:
+        """Once told to, let all workers end by themselves; none is started again."""
+        await stops.drain.wait()
+        self._leaving = True
+        for number, task in enumerate(minding):
+            if worker := self._serving.get(number):
+                worker.leave(stops.drain_sec)
+            else:
+                task.cancel()
+        await asyncio.wait(minding)
+        stops.now.set()
 
     @property
     def _workers(self) -> int:
@@ -154,6 +186,9 @@ class _Supervisor:
             began = time.monotonic()
             death = await self._live(number)
             self._board.clear(number)
+            if self._leaving:
+                logger.info("worker %d %s", number, death)
+                return
             wait_sec = back_off.wait_sec(time.monotonic() - began)
             logger.error("worker %d %s; another one is started in %g s", number, death, wait_sec)
             await asyncio.sleep(wait_sec)
@@ -166,11 +201,14 @@ class _Supervisor:
                 self._one_is_ready(number)
                 await self._open.wait()
                 worker.go()
+                self._serving[number] = worker
                 return await self._end(worker)
         except AntiphonError as error:
             if not self._open.is_set():
                 raise
             return f"could not be started: {error}"
+        finally:
+            self._serving.pop(number, None)
 
     async def _end(self, worker: WorkerProcess) -> str:
         """How a worker ends: by itself, or because its event loop stands still, and with it all that it carries."""

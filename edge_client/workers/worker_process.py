@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
-from edge_client.workers.orders import Control, Fault, Go, Orders, Progress, Ready
+from edge_client.workers.orders import Control, Fault, Go, Leave, Orders, Progress, Ready
 from routing.errors import BackendUnavailable
 
 STOP_SEC = 10.0  # for a worker to end by itself: its connections have five, its last traces two, its models some
@@ -45,6 +45,10 @@ class WorkerProcess:
     def go(self) -> None:
         """Let it take callers."""
         self._control.send(Go())
+
+    def leave(self, seconds: float) -> None:
+        """Let it let its callers go, and end."""
+        self._control.send(Leave(seconds))
 
     async def ended(self) -> str:
         """Return when it has ended by itself, and how."""
