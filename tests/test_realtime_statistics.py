@@ -54,15 +54,28 @@ def test_an_edge_is_the_sum_of_its_workers_with_the_worst_lag() -> None:
     quick, slow = LoopLagStatistics(0.001, 0.002, 0.003), LoopLagStatistics(0.002, 0.009, 0.0504)
     workers = [
         worker_statistics(
-            worker=0, sessions=2, places=8, lag=quick, media={"connections": 2}, routing={"unanswered": 1}
+            worker=0,
+            sessions=2,
+            places=8,
+            lag=quick,
+            media={"connections": 2},
+            routing={"unanswered": 1},
+            process={"tasks": 9, "peer_connections": 2},
         ),
         worker_statistics(
-            worker=2, sessions=1, places=8, lag=slow, media={"connections": 5}, routing={"unanswered": 2}
+            worker=2,
+            sessions=1,
+            places=8,
+            lag=slow,
+            media={"connections": 5},
+            routing={"unanswered": 2},
+            process={"tasks": 5, "peer_connections": 1},
         ),
     ]
     assert edge_statistics(workers, silent=[1]) == {
         "sessions": 3,
         "places": 16,
+        "process": {"tasks": 14, "peer_connections": 3},
         "loop_lag_ms": {"p50": 2.0, "p99": 9.0, "max": 50.4},
         "media": {"connections": 7},
         "routing": {"unanswered": 3},
@@ -88,6 +101,10 @@ async def test_an_edge_by_itself_tells_of_its_calls_also_when_they_have_ended(no
     assert during["workers"] == [
         {"worker": 0, **{name: during[name] for name in during["workers"][0] if name != "worker"}}
     ]
+    assert (during["process"]["calls"], after["process"]["calls"]) == (1, 0)
+    assert during["process"]["peer_connections"] >= 1
+    assert during["process"]["tasks"] > after["process"]["tasks"] > 0
+    assert during["process"].get("resident_bytes", 1) > 0
     assert during["media"]["connect_sec"] > 0
     assert "connect_sec" not in after["media"]
     assert after["media"]["connections"] == 1

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 
 from edge_client.loop_lag import LoopLagStatistics
+from edge_client.process_figures import own_figures
 from edge_client.realtime.session_config import Json
+from edge_client.webrtc.peer import peer_connections
 from edge_client.workers.crew import Crew
 from routing.errors import BackendUnavailable
 
@@ -69,14 +71,36 @@ def _tree(statistics: Any) -> Json:
     return {"connections": 1, **dataclasses.asdict(statistics)}
 
 
+async def process_statistics(*, calls: int) -> Json:
+    """What this process holds and takes, by which leaks are seen. Measured when somebody asks, and only then.
+
+    Memory, processor time, threads, files and sockets are there where the system tells of them. ``peer_connections``
+    are all that are in memory, also those that have ended and that nobody has swept away yet.
+    """
+    held = {"tasks": len(asyncio.all_tasks()), "peer_connections": peer_connections(), "calls": calls}
+    figures = await asyncio.to_thread(own_figures)
+    if figures is None:
+        return held
+    told = dataclasses.asdict(figures)
+    return {**held, "cpu_ms": round(told.pop("cpu_sec") * 1000), **told}
+
+
 def worker_statistics(
-    *, worker: int, sessions: int, places: int, lag: LoopLagStatistics, media: Json, routing: Json
+    *,
+    worker: int,
+    sessions: int,
+    places: int,
+    lag: LoopLagStatistics,
+    media: Json,
+    routing: Json,
+    process: Json | None = None,
 ) -> Json:
     """What one worker tells of itself."""
     return {
         "worker": worker,
         "sessions": sessions,
         "places": places,
+        "process": process or {},
         "loop_lag_ms": _lag_ms(lag),
         "media": media,
         "routing": routing,

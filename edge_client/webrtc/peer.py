@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Literal, Protocol, Self
+from weakref import WeakSet
 
 import numpy as np
 from aiortc import (
@@ -112,6 +113,14 @@ class PeerStatistics:
     playout: PlayoutTrackStatistics
 
 
+_living: WeakSet[RTCPeerConnection] = WeakSet()
+
+
+def peer_connections() -> int:
+    """How many connections are in memory, those that have ended and that nobody has swept away yet included."""
+    return len(_living)
+
+
 class Peer:
     """One call, from its offer to its end.
 
@@ -125,6 +134,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         servers = own_servers(settings.turn, now=time.time()) if settings.relay else []
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))  # None would mean a public server
+        _living.add(self._connection)
         self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
         self._listener = listener
         self._read_reply = read
