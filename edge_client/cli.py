@@ -327,6 +327,89 @@ def probe(
 
 
 @app.command()
+def load(
+    *,
+    url: Annotated[str, typer.Argument(help="The server: an Antiphon edge, or any other of OpenAI Realtime.")] = (
+        LOCAL_EDGE
+    ),
+    edge: Annotated[
+        Literal["device", "tone"] | None, typer.Option(help="Start an edge and call that; what it answers with.")
+    ] = None,
+    transport: Annotated[Literal["webrtc", "websocket"], typer.Option(help="How to call.")] = "webrtc",
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Calls that come in a minute, by chance; 30 where nothing is said.")
+    ] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Hold so many calls all the time instead.")] = None,
+    calls: Annotated[int | None, typer.Option(min=1, help="How many in all; 20 without --duration.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which nothing begins any more; of each step: 30.")
+    ] = None,
+    turns: Annotated[float, typer.Option(min=1, help="Questions in a call, on average.")] = 3.0,
+    think: Annotated[float, typer.Option(min=0, help="Seconds from an answer to the next question, on average.")] = 2.0,
+    listening: Annotated[float, typer.Option(min=0, max=1, help="Share of calls in which nothing is said.")] = 0.0,
+    steps: Annotated[str | None, typer.Option(help="Hold each of these numbers of calls in turn: 1,10,30.")] = None,
+    soak: Annotated[bool, typer.Option("--soak", help="Judge whether the server leaks.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="What is left to chance is the same for the same seed.")] = 1,
+    processes: Annotated[int | None, typer.Option(min=1, help="That call; as many as there are cores at most.")] = None,
+    wav: Annotated[list[Path] | None, typer.Option(help="A recording to ask with; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A sentence to ask with; may be given several times.")] = None,
+    session: Annotated[str | None, typer.Option(help="Session settings to ask for, as JSON.")] = None,
+    key: Annotated[str | None, typer.Option(help="API key or client secret, where the server asks for one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to ask for, where the server has several.")] = None,
+    server_pid: Annotated[
+        int | None, typer.Option(help="The server's process on this machine: what it takes is read from /proc.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for everything that was measured.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="File for a page with plots.")] = None,
+) -> None:
+    """Load a server with real calls: who waits how long, is any sound late, and what does a session cost?
+
+    Calls come by chance (--rate), are held in a constant number (--concurrent), or in several one after the other
+    (--steps). Each asks questions aloud, hears the answers out and thinks in between; or stays silent (--listening).
+    All of them are measured with their own ears: V2V runs from the last sample of speech to the first audible one of
+    the reply. What the server takes is read from /proc, or asked of it where it is an Antiphon edge. A broken call ends
+    no other. Ctrl-C hangs up and reports what there is. Exits with 1 where a turn was missed or a call failed.
+
+    With --soak the server is watched for leaks as well: memory may grow by 2 % at most from the second tenth of the
+    time to the last one, at the same number of calls, and when everybody has left there must be no more tasks, sockets,
+    files and peer connections than before. Exits with 1 where it leaks.
+
+    Examples:
+
+      antiphon load --edge tone --calls 10
+
+      antiphon load http://127.0.0.1:8080 --rate 60 --calls 100 --html load.html
+
+      antiphon load wss://voice.example/v1/realtime --transport websocket --key KEY --concurrent 10 --duration 60
+
+      antiphon load --edge device --steps 1,10,30 --duration 60 --json steps.json
+
+      antiphon load --edge device --soak --rate 33 --calls 1000 --turns 2.5 --html soak.html
+    """
+    from edge_client.load import program
+
+    program.check_output(json_file, html_file)
+    wanted = program.read_plan(
+        url=url,
+        transport=transport,
+        rate=rate,
+        concurrent=concurrent,
+        calls=calls,
+        duration_sec=duration,
+        turns=turns,
+        think_sec=think,
+        listening=listening,
+        steps=steps,
+        seed=seed,
+        session=session,
+        model=model,
+    )
+    server = program.Server(key=key, pid=server_pid, engine=edge)
+    output = program.Output(console=_console(), json_file=json_file, html_file=html_file)
+    _finish(run(program.loaded(wanted, server, output, wav=wav, text=text, is_soak=soak, processes=processes)))
+
+
+@app.command()
 def talk(
     *,
     config: ConfigFile = None,

@@ -239,6 +239,14 @@ class Caller:
         except BackendUnavailable:
             logger.info("the call ended with the reply")
 
+    async def stay(self, seconds: float) -> None:
+        """Say nothing for so long.
+
+        Raises:
+            BackendUnavailable: the call has ended.
+        """
+        await self._until(lambda: False, seconds)
+
     async def audible(self, timeout: float = 10.0) -> bool:
         """Wait until something can be heard in answer to the last thing said; False where nothing came in time."""
         turn = self._current
