@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_client.realtime.faults import error_body, error_response
 from edge_client.workers.crew import Crew, named_worker
-from edge_client.workers.siblings import FORWARDED, WorkerGone
+from edge_client.workers.siblings import ADDRESS, FORWARDED, WorkerGone
 from routing.errors import BackendUnavailable
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ FULL = 503
 _ABOUT_A_CALL = re.compile(rf"{OFFERS}/([^/]+)")
 # Of the connection and not of the request; the origin is the business of the worker that was asked.
 _LEFT_OUT = {
+    ADDRESS.lower().encode(),
     b"connection",
     b"content-length",
     b"date",
@@ -91,6 +92,7 @@ class Pinning:
     async def _forward(self, worker: int, request: Request, body: bytes) -> httpx.Response:
         path, query = request.scope["raw_path"], request.scope["query_string"]
         headers = [(name, value) for name, value in request.headers.raw if name not in _LEFT_OUT]
+        headers.append((ADDRESS.encode(), request.state.address.encode()))
         target = path + b"?" + query if query else path
         return await self._crew.siblings.ask(worker, request.method, target, headers=headers, body=body)
 
