@@ -66,11 +66,10 @@ RUN antiphon models pull \
     && find models -type f -exec touch --date=@0 {} + \
     && antiphon models verify
 
-# Ray's own sessions, and what libraries keep, go where a volume is mounted.
+# What libraries keep goes where a volume is mounted, beside Ray's own /tmp/ray.
 ENV ANTIPHON_LOG_FORMAT=json \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    RAY_TMPDIR=/tmp/ray \
     RAY_USAGE_STATS_ENABLED=0 \
     XDG_CACHE_HOME=/tmp/cache
 WORKDIR /home/ray
