@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_client.caller.client import Caller, Sound
 from edge_client.caller.line import until
-from edge_client.caller.question import synthesised
+from edge_client.caller.question import Question, synthesised
 from edge_client.caller.spoken import Reply
 from edge_client.doctor.aside import aside
 from edge_client.doctor.finding import Finding, fault, ok, warning
@@ -82,23 +82,27 @@ def _advice(error: BackendError | InvalidRequest) -> str:
 # -- a turn ------------------------------------------------------------------------------------------------------------
 
 
-async def look_at_turn(url: str, *, key: str | None) -> list[Finding]:
+async def look_at_turn(url: str, *, key: str | None, question: Question | None = None) -> list[Finding]:
     """Ask a question aloud, and measure how long the answer takes to be heard."""
-    question = await aside(lambda: next(synthesised([QUESTION])))
+    asked = await aside(_question) if question is None else question
     try:
         async with Caller.connect(url, key=key) as call:
-            await call.say(question.samples)
-            return [_judged(await call.reply(REPLY_SEC))]
+            await call.say(asked.samples)
+            return [_judged(asked, await call.reply(REPLY_SEC))]
     except (BackendError, InvalidRequest) as error:
         return [_no_call(error)]
 
 
-def _judged(reply: Reply) -> Finding:
+def _question() -> Question:
+    return next(synthesised([QUESTION]))
+
+
+def _judged(question: Question, reply: Reply) -> Finding:
     v2v_sec = reply.latency.v2v_sec
     if v2v_sec is None:
         found = "; ".join(reply.errors) or "silence"
         advice = "Its log and `antiphon trace show` on its machine say what became of the turn."
-        return fault(TURN, found, expected=f"an answer to {QUESTION!r}", advice=advice)
+        return fault(TURN, found, expected=f"an answer to {question.text!r}", advice=advice)
     told = f"{reply.answer!r} after {v2v_sec * 1000:.0f} ms, from voice to voice"
     if v2v_sec > SLOW_SEC:
         advice = "`antiphon trace show` on its machine says where the time went."

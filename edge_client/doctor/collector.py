@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from edge_client.doctor.aside import aside
@@ -22,12 +22,9 @@ async def look_at_collector(settings: TelemetrySettings) -> list[Finding]:
         return [skipped(ABOUT, "telemetry is switched off")]
     if not settings.endpoint:
         return [skipped(ABOUT, "none is set", advice="Traces stay in a file: antiphon trace show")]
-    return await aside(lambda: list(_exports(settings)))
-
-
-def _exports(settings: TelemetrySettings) -> Iterator[Finding]:
-    yield _judged("traces", settings.address("traces"), _traces(settings.address("traces")))
-    yield _judged("metrics", settings.address("metrics"), _metrics(settings.address("metrics")))
+    traces, metrics = settings.address("traces"), settings.address("metrics")
+    refusals = await asyncio.gather(aside(lambda: _traces(traces)), aside(lambda: _metrics(metrics)))
+    return [_judged("traces", traces, refusals[0]), _judged("metrics", metrics, refusals[1])]
 
 
 def _traces(address: str) -> str | None:
