@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,26 @@ from fastapi.staticfiles import StaticFiles
 
 from edge_client.webrtc.peer import PeerSettings
 
+mimetypes.init()  # reads the system's tables, which the first answer would wait for
+
 FILES = Path(__file__).parent.parent / "page"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:;"
-    " style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "media-src": "'self' blob: mediastream:",
+    "frame-ancestors": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "require-trusted-types-for": "'script'",  # no text becomes markup or code
+    "trusted-types": "'none'",
 }
+HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "Cache-Control": "no-cache",
+}  # beside those that every answer has
 
 
 def add_page(app: FastAPI, peer: PeerSettings) -> None:

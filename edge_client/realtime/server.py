@@ -25,12 +25,14 @@ from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
+from edge_client.realtime.hosts import KnownHosts
 from edge_client.realtime.guard import TooManyRequests, Visitor
 from edge_client.realtime.key_files import keep_keys
 from edge_client.realtime.keys import Grant, KeyRing, Unauthorized, bearer
 from edge_client.realtime.page import add_page
 from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.probes import add_probes, show_now_and_then, welcome
+from edge_client.realtime.security_headers import HEADERS, SecurityHeaders
 from edge_client.realtime.session_config import Json, SessionConfig
 from edge_client.realtime.socket import serve_socket
 from edge_client.realtime.statistics import PATH as STATISTICS
@@ -92,6 +94,9 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     proxies = Proxies(edge.settings.trusted_proxies)
     app.add_middleware(Turnstile, guard=edge.guard, proxies=proxies, on_refused=edge.metrics.note_refused)
     _allow_origins(app, edge.settings)
+    if edge.settings.development:
+        app.add_middleware(KnownHosts, allowed_origins=edge.settings.allowed_origins)
+    app.add_middleware(SecurityHeaders, encrypted=edge.settings.tls.certificate_file is not None)
     _answer_faults(app)
     _add_routes(app)
     add_probes(app)
@@ -147,6 +152,11 @@ def _answer_faults(app: FastAPI) -> None:
     @app.exception_handler(TooManyRequests)
     async def too_often(_: Request, fault: TooManyRequests) -> Response:
         return too_many(fault)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:
+        body = error_body("something went wrong here, and was logged", code="internal_error", kind="server_error")
+        return error_response(500, body, HEADERS)  # no middleware sees this answer
 
     @app.exception_handler(AtCapacity)
     async def full(_: Request, fault: AtCapacity) -> Response:

@@ -40,7 +40,7 @@ class Siblings:
         Raises:
             BackendUnavailable: it is not there, or does not answer.
         """
-        url = httpx.URL("http://worker").copy_with(raw_path=target)
+        url = httpx.URL("http://localhost").copy_with(raw_path=target)
         marked = [*headers, (FORWARDED.encode(), b"1")]
         try:
             return await self._clients[worker].request(method, url, headers=marked, content=body)
