@@ -7,7 +7,8 @@
         reply = await call.reply()
 
 Where the server can resume calls, one outlives its connection: when nothing has come for a while the caller calls
-again, and the conversation goes on over the new line.
+again, and the conversation goes on over the new line. Where the server is about to end and lets the caller take the
+session along, the caller moves to whoever takes calls at that address then, when nobody speaks.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from urllib.parse import urlsplit
 
 from edge_client.caller.clock import CallerClock
 from edge_client.caller.dialect import OPENAI, Dialect
+from edge_client.caller.invitation import Invitation
 from edge_client.caller.line import Ends, Line, Network, until
+from edge_client.caller.loudness import is_audible
 from edge_client.caller.measure import Interval
-from edge_client.caller.microphone import Microphone
+from edge_client.caller.microphone import MICROPHONE_RATE, Microphone
 from edge_client.caller.packets import Packets
 from edge_client.caller.recorder import Arrival
 from edge_client.caller.reporter import Reporter
@@ -36,7 +39,7 @@ from edge_client.caller.signalling import calls_url, resumption
 from edge_client.caller.spoken import Reply, SpokenTurn
 from edge_client.caller.trace_parent import trace_headers
 from edge_client.webrtc.ice import LOOPBACK, Ice
-from routing.errors import BackendError, BackendUnavailable, InvalidRequest
+from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Samples
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,9 @@ WATCH_SEC = 0.25
 DOUBT_SEC = 3.0  # a line over which nothing came for so long may be cut
 RESUME_SEC = 60.0  # how long an edge keeps the session of a caller who has vanished
 RETRY_SEC = 1.0  # between two attempts to call again
+HUSH_SEC = 0.3  # of a silent microphone before a call moves: what is said belongs to one line
+LONGEST_HUSH_SEC = 3.0  # to wait for that: some rooms are never silent
+GREETED_SEC = 5.0  # from the connection to the new server's first words
 TRACED_SEC = 1.0  # for the trace of a turn to come, which is told at once when it was reported
 
 # Servers transcribe only when they are asked to.
@@ -88,7 +94,8 @@ class Caller:
         self._dialect = dialect
         self._network = network
         self._trace = trace_headers(os.environ)
-        self._reporter = Reporter(self._send_if_open, CallerClock.of_machine())
+        self._reporter = self._new_reporter()
+        self._reporting = False
         self._microphone = Microphone(time.monotonic)
         self._sound = sound or Sound(read=self._microphone.read)
         self._began_at = time.monotonic()
@@ -99,14 +106,28 @@ class Caller:
         self._past = Packets()  # of the lines before this one
         self._given_up = False  # nothing comes any more, and there is no other line to be had
         self.resumed = 0  # how often the call went on over another line
+        self._invitation = Invitation()
+        self._session: Json = {}  # what was asked for, to ask for again where a server takes nothing over
+        self.moves_sec: list[float] = []  # of each move to another server: from the ticket to its first words
         self._watching: asyncio.Task[None] | None = None
         self._turn: SpokenTurn | None = None
         self._turn_before: SpokenTurn | None = None
         self._stirred_at = time.monotonic()  # when something last came: an event, or audible sound
         self._audible_at = float("-inf")  # when the last audible sound came
+        self._spoke_at = float("-inf")  # when there was something to hear in the microphone
 
-    def _new_line(self, network: Network | None, *, idle: bool, opened: Callable[[], None] = lambda: None) -> Line:
-        ends = Ends(read=self._sound.read, hear=self._heard, told=self._told, opened=opened)
+    def _new_reporter(self) -> Reporter:
+        return Reporter(self._send_if_open, CallerClock.of_machine())
+
+    def _new_line(
+        self,
+        network: Network | None,
+        *,
+        idle: bool,
+        opened: Callable[[], None] = lambda: None,
+        told: Callable[[str | bytes], None] | None = None,
+    ) -> Line:
+        ends = Ends(read=self._read, hear=self._heard, told=told or self._told, opened=opened)
         loopback = urlsplit(self._where).hostname in LOOPBACK_HOSTS
         return Line(ends, dialect=self._dialect, loopback=loopback, network=network, idle=idle)
 
@@ -139,13 +160,22 @@ class Caller:
         try:
             caller._token = await caller._line.connect(where, key=key, headers=caller._trace)
             caller._watching = asyncio.create_task(caller._watch())
-            if session and dialect.has_events:
-                caller.send({"type": "session.update", "session": dict(session)})
-            if reporting and dialect.has_events:
-                caller._reporter.begin(time.monotonic())
+            caller._session = dict(session) if session and dialect.has_events else {}
+            caller._reporting = reporting and dialect.has_events
+            caller._introduce()
             yield caller
         finally:
             await caller._hang_up()
+
+    def _introduce(self) -> None:
+        """What a server is told first that knows nothing of this call."""
+        if self._session:
+            self.send({"type": "session.update", "session": self._session})
+        self._begin_reporting()
+
+    def _begin_reporting(self) -> None:
+        if self._reporting:
+            self._reporter.begin(time.monotonic())
 
     @property
     def connect_sec(self) -> float | None:
@@ -257,6 +287,12 @@ class Caller:
         assert self._turn is not None, "nothing was said"
         return self._turn
 
+    def _read(self, count: int) -> Samples:
+        samples = self._sound.read(count)
+        if self._invitation.is_draining and is_audible(samples, MICROPHONE_RATE):
+            self._spoke_at = time.monotonic()
+        return samples
+
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def _heard(self, samples: Samples) -> None:
@@ -277,6 +313,9 @@ class Caller:
             return
         self._note_id(event)
         if self._reporter.take(event, time.monotonic()):
+            return
+        if self._invitation.take(event, time.monotonic()):
+            self._on_event(event)
             return
         self._stirred_at = time.monotonic()
         for turn in (self._turn_before, self._turn):
@@ -310,10 +349,15 @@ class Caller:
     # -- when the line is cut ------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Call again when the line is cut, for as long as the server resumes calls."""
+        """Call again when the line is cut, for as long as the server resumes calls; move when it is about to end."""
         while self._token:
             await asyncio.sleep(WATCH_SEC)
-            if self._line.quiet_sec > DOUBT_SEC:
+            ticket = self._invitation.ticket(time.monotonic())
+            if ticket:
+                await self._try_to_move(ticket)
+            elif self._line.is_over and self._invitation.is_draining:
+                await self._begin_anew()
+            elif self._line.quiet_sec > DOUBT_SEC:
                 await self._recover(time.monotonic() + RESUME_SEC)
             elif self._line.is_over:
                 self._token = None  # the server has hung up
@@ -328,7 +372,10 @@ class Caller:
             try:
                 await self._call_again(self._token)
             except InvalidRequest:  # there is nothing to go on with any more
-                self._give_up()
+                if self._invitation.is_draining:
+                    await self._begin_anew()
+                else:
+                    self._give_up()
             except BackendError as fault:
                 logger.info("the call could not be resumed yet: %s", fault)
                 await asyncio.sleep(RETRY_SEC)
@@ -342,7 +389,7 @@ class Caller:
         if network and network.cut_sec:  # it is in the way of the request too
             await asyncio.sleep(WATCH_SEC)
             return
-        line = self._new_line(network, idle=True, opened=lambda: self._switch(line))
+        line = self._new_line(network, idle=True, opened=lambda: self._resume(line))
         try:
             await line.connect(
                 self._where, key=self._key, headers={**self._trace, **resumption(token, self._last_event_id)}
@@ -352,12 +399,74 @@ class Caller:
             if left:
                 await left.hang_up()
 
+    def _resume(self, line: Line) -> None:
+        self._switch(line)
+        self.resumed += 1
+
     def _switch(self, line: Line) -> None:
         """The new line carries the call from its first event on."""
         self._before, self._line = self._line, line
         self._past += self._before.packets()
         self._before.idle, line.idle = True, False
-        self.resumed += 1
+
+    # -- when the server is about to end -------------------------------------------------------------------------------
+
+    async def _try_to_move(self, ticket: str) -> None:
+        """Go on elsewhere, with the session that the ticket is for."""
+        try:
+            if await self._hush(ticket) and await self._move(ticket):
+                self._begin_reporting()
+        except InvalidRequest as fault:
+            logger.info("the ticket is no good: %s", fault)
+            self._invitation.decline(ticket)
+        except BackendError as fault:
+            logger.info("nobody takes the call over yet: %s", fault)
+            await asyncio.sleep(min(fault.retry_after_sec if isinstance(fault, AtCapacity) else RETRY_SEC, RETRY_SEC))
+
+    async def _begin_anew(self) -> None:
+        """The server has hung up and nothing was taken along: talk on, with somebody who knows nothing of it."""
+        try:
+            await self._move(None)
+            self._introduce()
+        except (BackendError, InvalidRequest):
+            logger.warning("the server has ended, and nobody takes calls in its place")
+            self._give_up()
+
+    async def _move(self, ticket: str | None) -> bool:
+        """Whether the call is carried by another line now; not where something was said on this one before."""
+        held: list[str | bytes] = []
+        network = self._network and self._network.later(time.monotonic() - self._began_at)
+
+        def told(message: str | bytes) -> None:
+            if line is self._line:
+                self._told(message)
+            else:
+                held.append(message)
+
+        line = self._new_line(network, idle=True, told=told)
+        try:
+            token = await line.connect(self._where, key=self._key, headers=self._trace, ticket=ticket)
+            if await until(lambda: bool(held), GREETED_SEC, is_over=lambda: line.is_over) and await self._hush(ticket):
+                self._change_over(line, token, held)
+        finally:
+            left = self._before if line is self._line else line
+            assert left is not None
+            await left.hang_up()
+        return line is self._line
+
+    async def _hush(self, ticket: str | None) -> bool:
+        """Wait until nobody speaks; returns whether the ticket is still good then."""
+        await self._until(lambda: time.monotonic() - self._spoke_at >= HUSH_SEC, LONGEST_HUSH_SEC)
+        return ticket is None or ticket == self._invitation.ticket(time.monotonic())
+
+    def _change_over(self, line: Line, token: str | None, held: list[str | bytes]) -> None:
+        self.moves_sec.append(self._invitation.waited_sec(time.monotonic()))
+        self._token = token
+        self._invitation = Invitation()
+        self._reporter = self._new_reporter()  # another machine has another clock
+        self._switch(line)
+        for message in held:
+            self._told(message)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -91,14 +91,16 @@ class Line:
         self._channel.on("message", ends.told)
         self._channel.on("open", ends.opened)
 
-    async def connect(self, url: str, *, key: str | None, headers: Mapping[str, str] = NO_HEADERS) -> str | None:
+    async def connect(
+        self, url: str, *, key: str | None, headers: Mapping[str, str] = NO_HEADERS, ticket: str | None = None
+    ) -> str | None:
         """Offer, and wait until sound and events can flow; returns the token to resume with, where there is one.
 
         Raises:
             BackendUnavailable, AtCapacity, InvalidRequest: there is no connection; the message says why.
         """
         description = await self.offer()
-        answer = await exchange(description, url=url, key=key, dialect=self._dialect, headers=headers)
+        answer = await exchange(description, url=url, key=key, dialect=self._dialect, headers=headers, ticket=ticket)
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
         except Exception as exc:  # a malformed answer comes out of aiortc as any exception there is

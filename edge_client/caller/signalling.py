@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
-from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect
+from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect, Posted
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -57,16 +57,22 @@ def resumption(token: str, last_event_id: str | None) -> dict[str, str]:
 
 
 async def exchange(
-    offer: str, *, url: str, key: str | None, dialect: Dialect = OPENAI, headers: Mapping[str, str] = NO_HEADERS
+    offer: str,
+    *,
+    url: str,
+    key: str | None,
+    dialect: Dialect = OPENAI,
+    headers: Mapping[str, str] = NO_HEADERS,
+    ticket: str | None = None,
 ) -> Answer:
-    """Post the offer to ``url`` and return the answer.
+    """Post the offer to ``url`` and return the answer; with a ``ticket`` the call goes on with its session.
 
     Raises:
         BackendUnavailable: nobody answers there.
         AtCapacity: the server takes no more calls now.
         InvalidRequest: the server refuses this one.
     """
-    posted = dialect.write_offer(offer)
+    posted = dialect.write_offer(offer) if ticket is None else _with_ticket(offer, ticket)
     own = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
         # The environment's proxies are for web pages: the media would not go through them.
@@ -83,6 +89,12 @@ async def exchange(
     if not response.is_success:
         raise _refusal(response, text)
     return Answer(dialect.read_answer(text), response.headers.get(RESUME))
+
+
+def _with_ticket(offer: str, ticket: str) -> Posted:
+    """A form; only an Antiphon edge gives tickets."""
+    form = httpx.Request("POST", "http://form", files={"sdp": (None, offer), "ticket": (None, ticket)})
+    return Posted(form.read().decode(), form.headers["Content-Type"])
 
 
 async def _read(response: httpx.Response) -> str:
@@ -102,7 +114,7 @@ async def _trust(url: str) -> ssl.SSLContext | bool:
 
 def _refusal(response: httpx.Response, text: str) -> AntiphonError:
     message = f"{response.request.url} answered {response.status_code}: {_message(text) or response.reason_phrase}"
-    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+    if response.status_code in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
         return AtCapacity(message, retry_after_sec=_retry_after(response.headers))
     if response.is_server_error:
         return BackendUnavailable(message)

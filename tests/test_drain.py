@@ -1,0 +1,228 @@
+"""Sessions that an edge lets go: their callers go on with them at another one. Two real edges, real peers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+import websockets
+
+from edge_client.caller.client import Caller
+from routing.errors import BackendUnavailable
+from routing.turns import Message, Samples
+from tests.edge import RunningEdge, running_edge
+from tests.front import Front, front
+from tests.scripted import ScriptedBackend, say, tone
+
+pytestmark = pytest.mark.slow  # real peers, in real time
+
+SHARED_KEY = b"of edges that believe each other"
+
+type Json = dict[str, Any]
+
+
+class House(NamedTuple):
+    """Two edges behind one address. The old one takes all callers until it drains."""
+
+    front: Front
+    old: RunningEdge
+    new: RunningEdge
+    answers: ScriptedBackend  # what the new one is asked
+
+    def drain(self, seconds: float = 20.0) -> None:
+        self.front.edges = [self.new.url]
+        self.old.edge.drain.begin(seconds)
+
+
+@asynccontextmanager
+async def house(*, answers: ScriptedBackend | None = None, **settings: Any) -> AsyncIterator[House]:
+    answers = answers or ScriptedBackend(say("second", heard="and you"))
+    async with (
+        running_edge(ScriptedBackend(say("first", heard="hello there")), **settings) as old,
+        running_edge(answers, **settings) as new,
+        front(old.url) as standing,
+    ):
+        for edge in (old, new):
+            edge.edge.keys.renew(signing_keys=[SHARED_KEY])
+        yield House(standing, old, new, answers)
+
+
+def question() -> Samples:
+    return np.concatenate((np.zeros(4800, np.float32), tone(0.5), np.zeros(2400, np.float32)))
+
+
+async def moved(call: Caller) -> None:
+    async with asyncio.timeout(10):
+        while not call.moves_sec:
+            await asyncio.sleep(0.02)
+
+
+def said(events: list[Json]) -> list[str]:
+    """What was answered."""
+    return [event["transcript"] for event in events if event["type"] == "response.output_audio_transcript.done"]
+
+
+async def empty(edge: RunningEdge) -> None:
+    async with asyncio.timeout(5):
+        while edge.edge.sessions:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_caller_goes_on_elsewhere_with_all_that_was_said(nothing_left_behind: None) -> None:
+    events: list[Json] = []
+    async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
+        await call.say(question())
+        await call.reply()
+        both.drain()
+        await moved(call)
+        async with asyncio.timeout(5):
+            await both.old.edge.drain.over()
+        assert (both.old.edge.sessions, both.new.edge.sessions) == (0, 1)
+        await call.say(question())
+        await call.reply()
+    assert said(events) == ["first", "second"]
+    (turn,) = both.answers.turns
+    assert turn.history == (Message("user", "hello there"), Message("assistant", "first"))
+    assert turn.index == 1
+    ids = [event["session"]["id"] for event in events if event["type"] == "session.created"]
+    assert ids == [turn.session_id] * 2
+
+
+async def test_what_is_said_while_a_caller_moves_is_answered_where_it_is_heard() -> None:
+    events: list[Json] = []
+    async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
+        both.drain()
+        await call.say(question())
+        await call.reply()
+        assert said(events) == ["first"]
+        await moved(call)
+        await call.say(question())
+        await call.reply()
+    assert said(events) == ["first", "second"]
+    assert [len(turn.history) for turn in both.answers.turns] == [2]
+
+
+async def test_a_draining_edge_takes_nobody_new() -> None:
+    async with house() as both, websockets.connect(both.old.socket_url):
+        both.old.edge.drain.begin(20.0)
+        async with httpx.AsyncClient(base_url=both.old.url) as client:
+            ready, alive = await client.get("/readyz"), await client.get("/healthz")
+            refused = await client.post(
+                "/v1/realtime/calls", content="v=0", headers={"Content-Type": "application/sdp"}
+            )
+        with pytest.raises(websockets.InvalidStatus) as denied:
+            async with websockets.connect(both.old.socket_url):
+                pass
+    assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+    assert (alive.status_code, alive.headers["connection"]) == (200, "close")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert denied.value.response.status_code == 503
+
+
+# -- tickets -----------------------------------------------------------------------------------------------------------
+
+
+class Socket:
+    """A client that sends and hears JSON."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, **event: Any) -> None:
+        await self._connection.send(json.dumps(event))
+
+    async def event(self, kind: str) -> Json:
+        while (event := json.loads(await self._connection.recv()))["type"] != kind:
+            pass
+        return dict(event)
+
+    async def text(self, text: str) -> str:
+        """Say something in writing; returns the answer."""
+        content = [{"type": "input_text", "text": text}]
+        await self.send(type="conversation.item.create", item={"type": "message", "role": "user", "content": content})
+        await self.send(type="response.create", response={"output_modalities": ["text"]})
+        done = await self.event("response.done")
+        return str(done["response"]["output"][0]["content"][0]["text"])
+
+    async def close_code(self) -> int | None:
+        await self._connection.wait_closed()
+        return self._connection.close_code
+
+
+@asynccontextmanager
+async def visiting(edge: RunningEdge) -> AsyncIterator[Socket]:
+    async with asyncio.timeout(15), websockets.connect(edge.socket_url) as connection:
+        yield Socket(connection)
+
+
+async def test_a_socket_goes_on_with_a_ticket_once(nothing_left_behind: None) -> None:
+    async with house() as both:
+        async with visiting(both.old) as client:
+            created = await client.event("session.created")
+            await client.send(type="session.update", session={"type": "realtime", "instructions": "be kind"})
+            assert await client.text("hello") == "first"
+            both.drain()
+            draining = await client.event("antiphon.server.draining")
+            ticket = (await client.event("antiphon.session.ticket"))["ticket"]
+        async with visiting(both.new) as client:
+            await client.send(type="antiphon.session.restore", ticket=ticket)
+            fresh, restored = [await client.event("session.created") for _ in range(2)]
+            assert await client.text("and now?") == "second"
+        async with visiting(both.new) as client:
+            await client.send(type="antiphon.session.restore", ticket=ticket, event_id="again")
+            refused = await client.event("error")
+            assert await client.text("then as a stranger") == "second"
+    assert draining["deadline_ms"] > 0
+    assert fresh["session"]["id"] != restored["session"]["id"] == created["session"]["id"]
+    assert restored["session"]["instructions"] == "be kind"
+    known, stranger = both.answers.turns
+    assert known.history[:2] == (Message("user", "hello"), Message("assistant", "first"))
+    assert len(stranger.history) == 1
+    assert (refused["error"]["code"], refused["error"]["event_id"]) == ("invalid_ticket", "again")
+    assert "that was not used, got one that was" in refused["error"]["message"]
+
+
+async def test_a_ticket_later_than_first_is_refused() -> None:
+    async with house() as both, visiting(both.old) as client:
+        await client.send(type="input_audio_buffer.clear")
+        await client.send(type="antiphon.session.restore", ticket="any")
+        refused = await client.event("error")
+    assert refused["error"]["message"] == "expected a ticket first of all on a WebSocket, got one here"
+
+
+@pytest.mark.parametrize(("ticket", "status"), [("nonsense", 401), ("", 400)])
+async def test_an_offer_with_a_bad_ticket_costs_no_place(ticket: str, status: int) -> None:
+    async with house() as both, httpx.AsyncClient(base_url=both.new.url) as client:
+        answer = await client.post("/v1/realtime/calls", files={"sdp": (None, "v=0"), "ticket": (None, ticket)})
+        assert both.new.edge.sessions == 0
+    assert answer.status_code == status
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_client_that_knows_no_tickets_is_let_go_with_1012() -> None:
+    async with house() as both, visiting(both.old) as client:
+        await client.event("session.created")
+        both.drain(0.5)
+        assert await client.close_code() == 1012
+        await empty(both.old)
+
+
+async def test_a_caller_whose_server_ends_too_early_talks_on_with_the_next() -> None:
+    events: list[Json] = []
+    async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
+        both.drain(0.01)  # no time for any ticket
+        await moved(call)
+        await call.say(question())
+        await call.reply()
+        assert said(events) == ["second"]
+        assert both.answers.turns[0].history == ()
+        with pytest.raises(BackendUnavailable):
+            both.front.edges = []
+            both.new.edge.drain.begin(0.01)
+            await call.stay(10)
