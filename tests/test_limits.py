@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
 
 from edge_client.conversation import MessageItem
 from edge_client.limits import LimitSettings
 from edge_client.realtime.event_pace import SAVED_SEC, EventPace
 from edge_client.realtime.session_clock import SessionClock
+from edge_client.realtime.session_watch import FAREWELL_SEC, watch_session
 from edge_client.session_events import (
     PlayoutStarted,
     PlayoutStopped,
@@ -20,6 +25,8 @@ from edge_client.session_events import (
     UserStopped,
 )
 from routing.turns import REPLY_SAMPLE_RATE
+from tests.edge import running_edge
+from tests.virtual_time import on_virtual_time
 
 RATE = 100.0
 
@@ -116,3 +123,61 @@ def test_a_client_that_plays_by_itself_is_given_the_time() -> None:
     minute = np.zeros(60 * REPLY_SAMPLE_RATE, np.float32)
     watch.happened(ReplyAudio("reply", 0, MessageItem(id="item", role="assistant", medium="audio"), minute), 110.0)
     assert (code(watch, 229.0), code(watch, 230.0)) == (None, "session_idle")
+
+
+async def told_and_dismissed(watch: SessionClock) -> list[tuple[str, float]]:
+    """What is done about a session, and when."""
+    now, done = asyncio.get_running_loop().time, list[tuple[str, float]]()
+    await watch_session(
+        watch,
+        tell=lambda farewell: done.append((f"told {farewell.code}", now())),
+        dismiss=lambda farewell: done.append(("dismissed", now())),
+    )
+    return done
+
+
+@on_virtual_time
+async def test_the_caller_is_told_before_the_session_ends() -> None:
+    watch = SessionClock(LimitSettings(longest_session_sec=3600), now=0.0)
+    assert await told_and_dismissed(watch) == [("told session_expired", 3600.0), ("dismissed", 3600 + FAREWELL_SEC)]
+
+
+@on_virtual_time
+async def test_an_idle_session_is_looked_at_when_it_may_be_over() -> None:
+    watch = SessionClock(LimitSettings(idle_sec=60), now=0.0)
+    asyncio.get_running_loop().call_later(50.0, watch.asked, 50.0)
+    asyncio.get_running_loop().call_later(100.0, watch.happened, UserStarted("item", 0), 100.0)
+    asyncio.get_running_loop().call_later(500.0, watch.happened, UserStopped("item", 0), 500.0)
+    (told, told_at), (dismissed, _) = await told_and_dismissed(watch)
+    assert (told, dismissed) == ("told session_idle", "dismissed")
+    assert 560 <= told_at <= 620
+
+
+@on_virtual_time
+async def test_nobody_watches_where_there_are_no_limits() -> None:
+    assert await told_and_dismissed(SessionClock(LimitSettings(), now=0.0)) == []
+
+
+# -- over a WebSocket --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_an_idle_session_ends_with_an_event_and_a_reason(nothing_left_behind: None) -> None:
+    async with running_edge(limits={"idle_sec": 0.1}) as edge, connect(edge.socket_url, proxy=None) as socket:
+        events = [json.loads(event) async for event in socket]
+    assert [event["type"] for event in events] == ["session.created", "error"]
+    assert events[-1]["error"]["code"] == "session_idle"
+    assert (socket.close_code, socket.close_reason) == (1000, events[-1]["error"]["message"])
+
+
+@pytest.mark.slow
+async def test_a_flood_of_events_is_answered_at_its_pace(nothing_left_behind: None) -> None:
+    async with running_edge(limits={"events_per_sec": 5}) as edge, connect(edge.socket_url, proxy=None) as socket:
+        for number in range(60):
+            await socket.send(json.dumps({"type": "nonsense", "event_id": str(number)}))
+        assert json.loads(await socket.recv())["type"] == "session.created"
+        faults = [json.loads(await socket.recv())["error"] for _ in range(53)]
+    codes = [fault["code"] for fault in faults]
+    assert codes.count("rate_limit_exceeded") == 1
+    assert codes[:50] == ["unknown_event"] * 50
+    assert [fault["event_id"] for fault in faults if fault["code"] == "unknown_event"] == [str(n) for n in range(52)]

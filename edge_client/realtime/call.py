@@ -166,6 +166,7 @@ class Call:
                 sound="rtp",
                 send=self._send,
                 let_go=self.hang_up,
+                dismiss=lambda _: self.hang_up(),
                 reception=self._reception,
             ) as dialogue:
                 self._dialogue = dialogue

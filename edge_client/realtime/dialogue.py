@@ -65,7 +65,8 @@ class Dialogue:
     """Speaks for one session. Made first, because the session's events come here; `start` gives it the session.
 
     ``send`` takes each server event as a JSON object; it must not wait. ``now_ms`` is milliseconds since 1970, by the
-    clock that the session's spans are told by.
+    clock that the session's spans are told by. ``on_asked`` is called when the client asks for something by itself:
+    neither sends sound, nor measures.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Dialogue:
         turn_taking: EndpointerSettings,
         now_ms: Callable[[], float],
         privacy: Privacy = "any",
+        on_asked: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
+        self._on_asked = on_asked
         self._send = send
         self._sound = sound
         self._turn_taking = turn_taking
@@ -118,17 +121,24 @@ class Dialogue:
 
     # -- from the client ---------------------------------------------------------------------------------------------
 
-    def receive(self, text: str) -> None:
-        """Act on one message. Whatever is wrong with it is answered with an ``error`` event; nothing is raised."""
+    def receive(self, text: str) -> bool:
+        """Act on one message. Whatever is wrong with it is answered with an ``error`` event; nothing is raised.
+
+        Returns whether it was sound.
+        """
         envelope: Json = {}
+        event: ClientEvent | None = None
         try:
             envelope = read_envelope(text)
             event = read_event(envelope)
             if event.carrier:
                 self.session.join_trace(event.carrier)
             self._act(event)
+            if not isinstance(event, AppendAudio | PingClock | ReportTurn):
+                self._on_asked()
         except InvalidRequest as fault:
             self._refuse(fault, envelope)
+        return isinstance(event, AppendAudio)
 
     def refuse(self, fault: InvalidRequest, event_id: str | None = None) -> None:
         """Answer a message that could not even be read, or was not for this session."""

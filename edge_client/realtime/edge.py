@@ -19,15 +19,18 @@ from edge_client.realtime.half_open import HalfOpenCalls
 from edge_client.realtime.key_files import first_ring
 from edge_client.realtime.keys import KeyRing
 from edge_client.realtime.passage import Passage
+from edge_client.realtime.session_clock import Farewell, SessionClock
 from edge_client.realtime.session_config import Json
+from edge_client.realtime.session_watch import watch_session
 from edge_client.realtime.statistics import MediaTotals
 from edge_client.realtime.ticket import Tickets
 from edge_client.session import SessionParts, open_session
+from edge_client.session_events import SessionEvent
 from edge_client.settings import EdgeSettings
 from edge_client.turn_story import Reception
 from edge_client.turn_trace import SessionTracing
 from edge_client.workers.crew import Crew
-from routing.errors import AtCapacity
+from routing.errors import AtCapacity, InvalidRequest
 from routing.telemetry import names
 from routing.telemetry.program import Telemetry
 from routing.turns import Backend
@@ -142,24 +145,42 @@ class Edge:
         sound: Sound,
         send: Callable[[Json], None],
         let_go: Callable[[], None],
+        dismiss: Callable[[Farewell], None] = lambda farewell: None,
         reception: Callable[[], Reception | None] = lambda: None,
     ) -> AsyncIterator[Dialogue]:
         """A session that speaks the protocol until the block ends. Its turns' traces link to its connection's.
 
-        It begins, or goes on, from ``passage``. Where the edge drains, ``let_go`` is asked to end the block.
+        It begins, or goes on, from ``passage``. Where the edge drains, ``let_go`` is asked to end the block; where the
+        session has lasted too long or is idle, the caller is told and then ``dismiss`` is.
         """
         session_id, config = passage.session_id, passage.config
         taking, privacy = self.settings.turn_taking, self.settings.privacy
         options = config.options(taking, privacy)
+        now = asyncio.get_running_loop().time
+        clock = SessionClock(self.settings.limits, now=now())
         dialogue = Dialogue(
-            send=send, sound=sound, config=config, turn_taking=taking, privacy=privacy, now_ms=self._now_ms
+            send=send,
+            sound=sound,
+            config=config,
+            turn_taking=taking,
+            privacy=privacy,
+            now_ms=self._now_ms,
+            on_asked=lambda: clock.asked(now()),
         )
+
+        def emit(event: SessionEvent) -> None:
+            clock.happened(event, now())
+            dialogue.emit(event)
+
+        def tell(farewell: Farewell) -> None:
+            dialogue.refuse(InvalidRequest(farewell.message, code=farewell.code))
+
         parts = SessionParts(
             backend=self._backend,
             ears=self._hearing.new_ears(options.endpointer),
             judge=self._hearing.judge,
             mouth=mouth,
-            emit=dialogue.emit,
+            emit=emit,
             tracing=SessionTracing(
                 session_id, self.telemetry, on_turn=self.metrics.note_turn, connection=passage.connection
             ),
@@ -171,4 +192,5 @@ class Edge:
                 dialogue.start(session)
                 leaver = Leaver(dialogue=dialogue, passage=passage, send=send, let_go=let_go)
                 session.accompany(depart(self.drain, self.tickets, leaver))
+                session.accompany(watch_session(clock, tell=tell, dismiss=dismiss))
                 yield dialogue

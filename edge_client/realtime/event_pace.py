@@ -35,6 +35,11 @@ class EventPace:
         """A tenth of what can be saved is there again."""
         return not events.wait_sec(now, events.most / SAVED_SEC)
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether the client sends more than it may."""
+        return self._flooded_since is not None
+
     def flood_sec(self, now: float) -> float:
         """How long the client has sent more than it may, without a break; 0 where it does not."""
         return 0.0 if self._flooded_since is None else now - self._flooded_since

@@ -16,8 +16,10 @@ from edge_client.mouth import RemoteMouth
 from edge_client.realtime.client_events import RestoreSession, read_envelope, read_event
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.event_pace import LONGEST_FLOOD_SEC, EventPace
 from edge_client.realtime.keys import EVERYTHING, Grant, Unauthorized
 from edge_client.realtime.passage import Passage
+from edge_client.realtime.session_clock import Farewell
 from edge_client.realtime.session_config import Json, SessionConfig
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.telemetry.phase import Carrier
@@ -28,6 +30,8 @@ COMFORTABLE_EVENTS = 200  # on their way to the client; replies wait above this
 MAXIMUM_EVENTS = 4000  # a client that does not read is let go above this
 MAXIMUM_CHARACTERS = 64 * 1024 * 1024  # and above this
 SERVICE_RESTART = 1012
+NORMAL_CLOSURE = 1000
+POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 GONE = (WebSocketDisconnect, WebSocketDisconnected)  # noticed now, or noticed before
 
@@ -94,6 +98,8 @@ class _Visit:
         self._edge = edge
         self._outbox = Outbox()
         self._let_go = asyncio.Event()
+        self._ending = (SERVICE_RESTART, "the server restarts: connect again")
+        self._pace = EventPace(per_sec=edge.settings.limits.events_per_sec)
 
     async def converse(self, passage: Passage, *, first: bool) -> Passage | None:
         """Hold a session until the client leaves; or until it has said ``first`` with which other one it goes on."""
@@ -103,6 +109,7 @@ class _Visit:
             sound="events",
             send=self._outbox.put,
             let_go=self._let_go.set,
+            dismiss=self._dismiss,
         ) as dialogue:
             dialogue.greet()
             try:
@@ -138,12 +145,27 @@ class _Visit:
         """Take all that comes."""
         while not self._outbox.overflowing:
             await self._take(await _receive_text(self._websocket), dialogue)
+            if self._pace.flood_sec(_now()) > LONGEST_FLOOD_SEC:
+                await self._websocket.close(POLICY_VIOLATION, f"{self._too_fast}, without end")
+                return
         await self._websocket.close(TRY_AGAIN_LATER, "events are not being read")
 
     async def _take(self, text: str, dialogue: Dialogue) -> None:
-        dialogue.receive(text)
+        is_sound = dialogue.receive(text)
         await dialogue.session.room()
-        await asyncio.sleep(0)  # messages that came at once would be read at once, while all others wait
+        await self._keep_pace(dialogue, is_sound=is_sound)
+
+    async def _keep_pace(self, dialogue: Dialogue, *, is_sound: bool) -> None:
+        """Read on when it is time: at once, or as fast as events may come. What is not read waits at the client."""
+        was_flooded = self._pace.is_flooded
+        wait_sec = self._pace.read(_now(), is_sound=is_sound)
+        if self._pace.is_flooded and not was_flooded:
+            dialogue.refuse(InvalidRequest(f"{self._too_fast}: they are read at this pace", code="rate_limit_exceeded"))
+        await asyncio.sleep(wait_sec)  # 0 too: messages that came at once would be read at once, while all others wait
+
+    @property
+    def _too_fast(self) -> str:
+        return f"expected at most {self._edge.settings.limits.events_per_sec:g} events a second, got more"
 
     async def send(self) -> None:
         """Send what there is to tell, until the client has gone."""
@@ -157,9 +179,13 @@ class _Visit:
         """Close the connection when the edge lets it go."""
         await self._let_go.wait()
         try:
-            await self._websocket.close(SERVICE_RESTART, "the server restarts: connect again")
+            await self._websocket.close(*self._ending)
         except GONE:
             return
+
+    def _dismiss(self, farewell: Farewell) -> None:
+        self._ending = (NORMAL_CLOSURE, farewell.message)
+        self._let_go.set()
 
 
 def _restoration(text: str) -> RestoreSession | None:
@@ -186,3 +212,7 @@ async def _receive_text(websocket: WebSocket) -> str:
         raise WebSocketDisconnect(message["code"])
     text: str | None = message.get("text")
     return message["bytes"].decode(errors="replace") if text is None else text
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
