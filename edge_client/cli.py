@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from functools import partial
+from importlib.metadata import entry_points
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 LOG_WIDTH = 120  # where nobody says how wide the output may be
 LOCAL_EDGE = "http://127.0.0.1:8080"
+BROUGHT = "antiphon.commands"  # entry points: each a typer program of one command
 
 
 class PlainErrors(TyperGroup):
@@ -44,8 +46,21 @@ class PlainErrors(TyperGroup):
             raise typer.Exit(1) from None
 
 
+class Commands(PlainErrors):
+    """The commands of this file, and those that other rooms bring: found by their names, imported when asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # typer's context is click's
+        return [*super().list_commands(ctx), *sorted(entry_points(group=BROUGHT).names)]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # likewise
+        if own := super().get_command(ctx, cmd_name):
+            return own
+        brought = [entry.load() for entry in entry_points(group=BROUGHT, name=cmd_name)]
+        return typer.main.get_command(brought[0]) if brought else None
+
+
 app = typer.Typer(
-    cls=PlainErrors,
+    cls=Commands,
     name="antiphon",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

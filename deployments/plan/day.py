@@ -44,7 +44,7 @@ class DaySettings(BaseModel):
     # 86400 plays a day as it is. In less, load rises and falls so much faster than it will, and autoscaling has a
     # harder time; bursts, turns, cold starts and repairs take as long as ever.
     played_sec: float = Field(default=6000.0, gt=0)
-    bursts: tuple[Burst, ...] = (Burst(hour=15.0, share=0.10),)  # assumed
+    bursts: tuple[Burst, ...] = (Burst(hour=15.0, share=0.25),)  # assumed
     incidents: tuple[Incident, ...] = (Incident(hour=12.0, replicas=0.1, gateways=0.1),)  # assumed
     upgrades: tuple[float, ...] = (20.0,)  # hours at which all replicas are replaced by those of a new version
 

@@ -6,15 +6,17 @@ nobody has measured it here. Those are yours to replace before you buy anything.
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.autoscaling import AutoscalingSettings
 from deployments.model_settings import settings_of
-from deployments.plan.day import HOURS, DaySettings
+from deployments.plan.day import HOURS, DaySettings, share_at
 from deployments.plan.distribution import Lognormal
 from deployments.plan.gateways import HorizontalSettings
 from deployments.plan.replicas import ReplicaSettings
@@ -55,7 +57,9 @@ class GatewaySettings(PlanPart):
     """One edge pod."""
 
     places: int = Field(default=30, ge=1, description="calls at a time; measured without a late packet: README")
-    cores: float = Field(default=4.0, gt=0, description="of a pod; assumed, see CAPACITY.md for what it takes")
+    cores: float = Field(
+        default=2.0, gt=0, description="of a pod; derived: 1.5 for the calls that are meant, and spare"
+    )
     start: Lognormal = Lognormal(median=15.0, p95=30.0)  # derived: 4 to 5 s measured, and a pod to be scheduled
     back_sec: float = Field(default=3.0, ge=0, description="until a caller whose edge died calls again; measured")
     failed_after_hours: float = Field(default=1000.0, gt=0, description="of one, on average; assumed")
@@ -113,20 +117,24 @@ class ScaleSettings(PlanPart):
     """One size of deployment. It is cut into cells: each has its own Ray cluster and edges, and shares nothing."""
 
     name: str
-    sessions: int = Field(ge=1, description="at the same time, at the busiest time of the day of a cell")
+    sessions: int = Field(ge=1, description="at the same time, at the busiest time of the day")
     cell_sessions: int = Field(default=2000, ge=1, description="of one cell at most")
     played_cells: int = Field(default=1, ge=1, description="event by event; the others follow them")
     regions: int = Field(default=1, ge=1, description="time zones, evenly around the day, over which cells are spread")
 
-    @property
-    def cells(self) -> int:
-        return -(-self.sessions // self.cell_sessions)
+    def all_cells_sessions(self, hours: tuple[float, ...]) -> float:
+        """Of all cells, each at its own busiest time: more than there ever are at once where regions sleep by turns."""
+        shares = [[share_at(hours, hour + shift) for shift in self.shifts] for hour in range(HOURS)]
+        return self.sessions / max(map(fmean, shares))
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not self.regions <= self.cells:
-            raise ValueError(f"expected a cell for each of {self.regions} regions, got {self.cells} cells")
-        return self
+    def cells(self, hours: tuple[float, ...]) -> int:
+        """How many, as many in each region."""
+        return self.regions * ceil(self.all_cells_sessions(hours) / self.cell_sessions / self.regions)
+
+    @property
+    def shifts(self) -> list[float]:
+        """By how many hours each region's day is ahead."""
+        return [HOURS * region / self.regions for region in range(self.regions)]
 
 
 SCALES = (
