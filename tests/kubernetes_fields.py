@@ -1,9 +1,10 @@
 """The fields of those Kubernetes kinds for which no tool has a schema: all that we may write, so that typos tell.
 
 Of each custom resource the parts that are of use here, as its definition has them: KubeRay 1.7 (ray.io/v1), Prometheus
-Operator (monitoring.coreos.com/v1), KEDA 2 (keda.sh/v1alpha1), cert-manager (cert-manager.io/v1) and the Gateway API
-(gateway.networking.k8s.io/v1). What they borrow from Kubernetes, such as a pod's template, is marked as `Core` and
-checked against Kubernetes' own schema in its place. A field that is missing here is added when it is needed.
+Operator (monitoring.coreos.com/v1), KEDA 2 (keda.sh/v1alpha1), cert-manager (cert-manager.io/v1), the Gateway API
+(gateway.networking.k8s.io/v1) and Envoy Gateway (gateway.envoyproxy.io/v1alpha1). What they borrow from Kubernetes,
+such as a pod's template, is marked as `Core` and checked against Kubernetes' own schema in its place. A field that is
+missing here is added when it is needed.
 """
 
 from __future__ import annotations
@@ -227,6 +228,40 @@ PROMETHEUS_RULE: Parts = {
     )
 }
 
+OPERATED: Parts = {  # what Prometheus and Alertmanager share: a StatefulSet that the operator makes of it
+    **named("image version externalUrl retention serviceAccountName logLevel logFormat routePrefix", TEXT),
+    **named("priorityClassName schedulerName portName", TEXT),
+    "replicas": WHOLE,
+    "automountServiceAccountToken": SWITCH,
+    "imagePullPolicy": one_of("Always Never IfNotPresent"),
+    "podMetadata": {"labels": LABELS, "annotations": LABELS},
+    "nodeSelector": LABELS,
+    "storage": {"volumeClaimTemplate": {"spec": Core("PersistentVolumeClaim", ("spec",))}},
+    **named("secrets configMaps", TEXTS),
+    "resources": Core("Pod", ("spec", "containers", 0, "resources")),
+    "volumeMounts": Core("Pod", ("spec", "containers", 0, "volumeMounts")),
+    **{name: Core("Pod", ("spec", name)) for name in ("securityContext", "affinity", "tolerations", "volumes")},
+    "topologySpreadConstraints": Core("Pod", ("spec", "topologySpreadConstraints")),
+    "containers": Core("Pod", ("spec", "containers")),
+    "additionalArgs": Each({"name*": TEXT, "value": TEXT}),
+    "enableFeatures": TEXTS,
+    "terminationGracePeriodSeconds": WHOLE,
+}
+ALERTMANAGER: Parts = OPERATED | {"configSecret": TEXT, "clusterLabel": TEXT}
+PROMETHEUS: Parts = OPERATED | {
+    **named("scrapeInterval scrapeTimeout evaluationInterval retentionSize", TEXT),
+    "alerting": {
+        "alertmanagers*": Each({"name*": TEXT, "port*": EITHER, **named("namespace pathPrefix scheme", TEXT)})
+    },
+    "exemplars": {"maxSize": WHOLE},
+    "tsdb": {"outOfOrderTimeWindow": TEXT},
+    "externalLabels": LABELS,
+    **named("podMonitorSelector podMonitorNamespaceSelector serviceMonitorSelector", SELECTOR),
+    **named("serviceMonitorNamespaceSelector ruleSelector ruleNamespaceSelector", SELECTOR),
+    **named("walCompression enableAdminAPI", SWITCH),
+    "shards": WHOLE,
+}
+
 # -- keda.sh ---------------------------------------------------------------------------------------------------------
 
 TRIGGER_METADATA: Parts = {  # of type prometheus, by its documentation: the definition lets everything through
@@ -379,6 +414,11 @@ HTTP_RULE: Parts = {
     "filters": Each(FILTER),
     "backendRefs": Each(REFERENCE | {"port": WHOLE, "weight": WHOLE, "filters": Each(FILTER)}),
     "timeouts": named("request backendRequest", TEXT),
+    "sessionPersistence": {  # of the experimental channel
+        **named("sessionName absoluteTimeout idleTimeout", TEXT),
+        "type": one_of("Cookie Header"),
+        "cookieConfig": {"lifetimeType": one_of("Permanent Session")},
+    },
 }
 PARENTS = Each(REFERENCE | {"port": WHOLE, "sectionName": TEXT})
 HTTP_ROUTE: Parts = {"parentRefs": PARENTS, "hostnames": TEXTS, "rules": Each(HTTP_RULE)}
@@ -411,7 +451,7 @@ ENVOY_PROXY: Parts = {
                 "name": TEXT,
                 "replicas": WHOLE,
                 "pod": ENVOY_POD,
-                "container": {"image": TEXT, **CONTAINER},
+                "container": {"image": TEXT} | {name: field for name, field in CONTAINER.items() if name != "envFrom"},
                 "strategy": Core("Deployment", ("spec", "strategy")),
             },
             "envoyPDB": {"minAvailable": EITHER, "maxUnavailable": EITHER},
@@ -420,6 +460,36 @@ ENVOY_PROXY: Parts = {
     "shutdown": {"drainTimeout": TEXT, "minDrainDuration": TEXT},
     "concurrency": WHOLE,
     "mergeGateways": SWITCH,
+}
+
+POLICY_TARGETS: Parts = {"targetRefs*": Each(named("group* kind* name*", TEXT) | {"sectionName": TEXT})}
+BACKEND_TRAFFIC_POLICY: Parts = POLICY_TARGETS | {
+    "loadBalancer": {
+        "type*": one_of("ConsistentHash LeastRequest Random RoundRobin"),
+        "consistentHash": {
+            "type*": one_of("SourceIP Header Cookie"),
+            "cookie": {"name*": TEXT, "ttl": TEXT},
+            "header": {"name*": TEXT},
+        },
+    },
+    "timeout": {
+        "http": named("connectionIdleTimeout maxConnectionDuration requestTimeout streamIdleTimeout", TEXT),
+        "tcp": {"connectTimeout": TEXT},
+    },
+}
+CLIENT_TRAFFIC_POLICY: Parts = POLICY_TARGETS | {
+    "clientIPDetection": {
+        "xForwardedFor": {"numTrustedHops": WHOLE, "trustedCIDRs": TEXTS},
+    },
+    "timeout": {
+        "http": named("idleTimeout requestHeadersReceivedTimeout requestReceivedTimeout streamIdleTimeout", TEXT),
+        "tcp": named("idleTimeout tlsHandshakeTimeout connectionInspectionTimeout", TEXT),
+    },
+    "tls": {
+        **named("minVersion maxVersion", one_of("Auto 1.0 1.1 1.2 1.3")),
+        **named("ciphers alpnProtocols ecdhCurves", TEXTS),
+    },
+    "connection": {"connectionLimit": {"value*": WHOLE, "closeDelay": TEXT}},
 }
 
 # -- kind.x-k8s.io ---------------------------------------------------------------------------------------------------
@@ -460,6 +530,8 @@ SPECS: dict[tuple[str, str], Fields] = {
     ("monitoring.coreos.com/v1", "PodMonitor"): POD_MONITOR,
     ("monitoring.coreos.com/v1", "ServiceMonitor"): SERVICE_MONITOR,
     ("monitoring.coreos.com/v1", "PrometheusRule"): PROMETHEUS_RULE,
+    ("monitoring.coreos.com/v1", "Prometheus"): PROMETHEUS,
+    ("monitoring.coreos.com/v1", "Alertmanager"): ALERTMANAGER,
     ("keda.sh/v1alpha1", "ScaledObject"): SCALED_OBJECT,
     ("keda.sh/v1alpha1", "TriggerAuthentication"): TRIGGER_AUTHENTICATION,
     ("cert-manager.io/v1", "Certificate"): CERTIFICATE,
@@ -472,6 +544,8 @@ SPECS: dict[tuple[str, str], Fields] = {
     ("gateway.networking.k8s.io/v1", "TLSRoute"): TCP_ROUTE | {"hostnames*": TEXTS},
     ("gateway.networking.k8s.io/v1", "ReferenceGrant"): REFERENCE_GRANT,
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"): ENVOY_PROXY,
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"): BACKEND_TRAFFIC_POLICY,
+    ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"): CLIENT_TRAFFIC_POLICY,
 }
 WHOLES: dict[tuple[str, str], Fields] = {  # what has neither metadata nor a spec
     ("kind.x-k8s.io/v1alpha4", "Cluster"): KIND_CLUSTER,
@@ -479,6 +553,7 @@ WHOLES: dict[tuple[str, str], Fields] = {  # what has neither metadata nor a spe
 SKELETONS: Mapping[str, dict[str, Any]] = {  # the least that Kubernetes takes
     "Pod": {"apiVersion": "v1", "spec": {"containers": [{"name": "x", "image": "x", "env": [{"name": "X"}]}]}},
     "Service": {"apiVersion": "v1", "spec": {}},
+    "PersistentVolumeClaim": {"apiVersion": "v1", "spec": {}},
     "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
     "Deployment": {
         "apiVersion": "apps/v1",
