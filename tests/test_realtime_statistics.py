@@ -95,7 +95,7 @@ async def test_an_edge_by_itself_tells_of_its_calls_also_when_they_have_ended(no
         await client.delete(answer.headers["Location"])
         while edge.edge.sessions:
             await asyncio.sleep(0.01)
-        after = (await client.get("/v1/statistics")).json()
+        after = (await client.get("/v1/statistics", params={"sweep": "true"})).json()
     assert (during["sessions"], after["sessions"]) == (1, 0)
     assert during["places"] == 16
     assert during["workers"] == [

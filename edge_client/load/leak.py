@@ -3,8 +3,8 @@
 Two questions are asked, since leaks show in two ways.
 
 **Does it return?** Tasks, sockets, files, peer connections, calls and sessions are counted before the first call, and
-again when everybody has left. Each must be back at the count before. Threads belong to pools that fill as they are
-first used: there must be no more of them in the end than there were in the first stretch of the run.
+again when everybody has left, and the server has swept its memory. Each must be back at the count before. Threads
+belong to pools that fill as they are used: there may be a few more in the end than there were early in the run.
 
 **Does it grow?** An allocator keeps freed memory, so that resident memory does not fall when callers leave; what tells
 a leak is that it goes on growing while the load stays the same. Of the time in which calls came, the first tenth is
@@ -27,6 +27,7 @@ from edge_client.load.record import Sample
 
 RETURNING: Final = ("tasks", "sockets", "files", "peer_connections", "calls", "sessions")
 POOLED: Final = "threads"
+LATE_THREADS: Final = 3  # that pools may start when they are busiest; a thread left by each call would be hundreds
 MEMORY: Final = "resident_bytes"
 MOST_GROWTH: Final = 0.02
 WARM_UP: Final = (0.1, 0.2)  # the stretch that is compared, as shares of the time in which calls came
@@ -83,7 +84,8 @@ def _returned(name: str, before: float, after: float) -> Finding:
 
 def _pooled(early: Iterable[Sample], after: float) -> Finding:
     most = max(sample.server[POOLED] for sample in early if POOLED in sample.server)
-    return Finding(figure=POOLED, before=most, after=after, allowed=most, remark="at most, early in the run")
+    remark = f"at most early in the run, and {LATE_THREADS} for pools that fill late"
+    return Finding(figure=POOLED, before=most, after=after, allowed=most + LATE_THREADS, remark=remark)
 
 
 def _stretch(samples: Sequence[Sample], first: float, last: float) -> list[Sample]:

@@ -121,11 +121,11 @@ def progress_line(record: LoadRecord) -> str:
 async def calm(watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, float] | None = None) -> dict[str, float]:
     """The server's figures as soon as it has no sessions, and holds no more than ``like``; or after ``at_most_sec``.
 
-    A server that tells nothing is given no time: nobody would know what for.
+    It is asked to sweep its memory before. A server that tells nothing is given no time: nobody would know what for.
     """
     deadline = time.monotonic() + at_most_sec
     while True:
-        figures = await watch.look()
+        figures = await watch.look(sweep=True)
         if time.monotonic() > deadline or _is_calm(figures, like or {}):
             return figures
         await asyncio.sleep(CALM_SEC)

@@ -34,18 +34,21 @@ class ServerWatch:
         self._pid = pid
         self._tells = True
 
-    async def look(self) -> dict[str, float]:
-        """The figures by their names, see `edge_client.load.record.Sample`; those that nobody tells are missing."""
-        told = await self._asked() if self._tells else {}
+    async def look(self, *, sweep: bool = False) -> dict[str, float]:
+        """The figures by their names, see `edge_client.load.record.Sample`; those that nobody tells are missing.
+
+        With ``sweep`` an Antiphon edge is asked to let its garbage collector run before, which holds it up a little.
+        """
+        told = await self._asked(sweep=sweep) if self._tells else {}
         return told | await asyncio.to_thread(self._seen)
 
     def _seen(self) -> dict[str, float]:
         figures = family_figures(self._pid) if self._pid is not None else None
         return asdict(figures) if figures else {}
 
-    async def _asked(self) -> dict[str, float]:
+    async def _asked(self, *, sweep: bool) -> dict[str, float]:
         try:
-            answer = await self._client.get(STATISTICS)
+            answer = await self._client.get(STATISTICS, params={"sweep": "true"} if sweep else None)
             self._tells = answer.status_code not in NOT_TOLD
             return read_statistics(answer.json()) if answer.is_success else {}
         except (httpx.HTTPError, ValueError) as fault:  # it may be overloaded, or gone: that shows in the calls

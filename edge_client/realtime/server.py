@@ -25,8 +25,8 @@ from edge_client.realtime.calls import Answer, Calls
 from edge_client.realtime.client_events import read_envelope
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.faults import error_body, error_response
-from edge_client.realtime.hosts import KnownHosts
 from edge_client.realtime.guard import TooManyRequests, Visitor
+from edge_client.realtime.hosts import KnownHosts
 from edge_client.realtime.key_files import keep_keys
 from edge_client.realtime.keys import Grant, KeyRing, Unauthorized, bearer
 from edge_client.realtime.page import add_page
@@ -431,15 +431,18 @@ async def healthy(request: Request) -> Json:
     return {"status": "ok", "sessions": edge.crew.sessions() if edge.crew else edge.sessions}
 
 
-async def statistics(request: Request, _: AdmittedOperator) -> Json:
-    """How the edge is doing, per worker and in all; only for the operator's own keys."""
-    own, crew = await _own_statistics(request), _edge(request).crew
+async def statistics(request: Request, _: AdmittedOperator, *, sweep: bool = False) -> Json:
+    """How the edge is doing, per worker and in all; only for the operator's own keys.
+
+    With ``sweep`` what nobody needs any more is swept out of memory before: see `process_statistics`.
+    """
+    own, crew = await _own_statistics(request, sweep=sweep), _edge(request).crew
     if crew is None:
         return edge_statistics([own])
-    return own if FORWARDED in request.headers else await ask_all(crew, own, _credentials(request))
+    return own if FORWARDED in request.headers else await ask_all(crew, own, _credentials(request), sweep=sweep)
 
 
-async def _own_statistics(request: Request) -> Json:
+async def _own_statistics(request: Request, *, sweep: bool) -> Json:
     edge, lag = _edge(request), request.app.state.loop_lag
     running = [each for call in _calls(request) for each in call.statistics()]
     return worker_statistics(
@@ -449,7 +452,7 @@ async def _own_statistics(request: Request) -> Json:
         lag=lag.statistics(),
         media=edge.media.with_running(running),
         routing=edge.routing(),
-        process=await process_statistics(calls=sum(1 for _ in _calls(request))),
+        process=await process_statistics(calls=sum(1 for _ in _calls(request)), sweep=sweep),
     )
 
 
