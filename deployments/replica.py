@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -56,12 +57,16 @@ class Replica:
     async def _keep(
         self, name: str, settings: dict[str, Any], traces: TelemetrySettings, opened: asyncio.Future[Held]
     ) -> None:
-        """Hold it all open: what is entered in one task must be left in the same."""
+        """Hold it all open: what is entered in one task must be left in the same.
+
+        The start counts from here: Ray may have had the process waiting for long.
+        """
+        began = time.monotonic()
         try:
             async with (
                 process_telemetry(traces, service=names.REPLICA) as telemetry,
                 find_model(name)(settings) as model,
-                replica_figures(model, telemetry) as figures,
+                replica_figures(model, telemetry, start_sec=time.monotonic() - began) as figures,
             ):
                 opened.set_result(Held(model, telemetry, figures))
                 await self._leaving.wait()

@@ -23,13 +23,14 @@ QUEUE: Final = "queue"  # in `ReplyEnd.timings_ms`: the time before a slot was f
 class ReplicaFigures:
     """Counts while turns go on, and looks at the rest every few seconds. Opened by `replica_figures`."""
 
-    def __init__(self, instruments: RayInstruments, model: Model) -> None:
+    def __init__(self, instruments: RayInstruments, model: Model, *, start_sec: float) -> None:
         self._instruments = instruments
         self._model = model
         self._load = model.load()
         self._sizes: Mapping[int, int] = {}
         self._times_ms: Mapping[int, int] = {}
         instruments.add(metrics.REFUSED, 0)
+        instruments.observe(metrics.START_DURATION, lambda: [Reading(start_sec)])
         instruments.observe(metrics.SLOTS, lambda: [Reading(self._load.slots)])
         instruments.observe(metrics.SLOTS_IN_USE, lambda: [Reading(self._load.in_use)])
 
@@ -77,11 +78,11 @@ class ReplicaFigures:
 
 
 @asynccontextmanager
-async def replica_figures(model: Model, telemetry: Telemetry) -> AsyncIterator[ReplicaFigures]:
+async def replica_figures(model: Model, telemetry: Telemetry, *, start_sec: float) -> AsyncIterator[ReplicaFigures]:
     """Figures of a replica that runs ``model``, shown by Ray's exporter; with the energy that this machine's meters
-    tell, which every replica on it tells alike."""
+    tell, which every replica on it tells alike. ``start_sec`` is how long it took to be ready."""
     instruments = RayInstruments()
-    figures = ReplicaFigures(instruments, model)
+    figures = ReplicaFigures(instruments, model, start_sec=start_sec)
     async with metering(instruments), process_figures(instruments, telemetry, before_look=figures.look):
         yield figures
 

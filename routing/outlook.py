@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import NamedTuple
 
-from routing.breaker import Breaker
+from routing.breaker import Breaker, BreakerState
 from routing.latency import LEVELS, DecayedMean, DecayedSum, Distribution, Sighting, faded, quantiles
 from routing.load import Load
 from routing.policy import Prospect, Traits
@@ -333,6 +333,10 @@ class Outlook:
     def why_not(self, now: float) -> str | None:
         """Why it must not be asked now; None where it may."""
         return "not connected" if self._is_silent else self._breaker.why_not(now)
+
+    def circuit(self, now: float) -> BreakerState:
+        """Whether turns go there; open too while its heartbeats are missed."""
+        return "open" if self._is_silent else self._breaker.state(now)
 
     def wants_probe(self, now: float) -> bool:
         """Whether a cheap heartbeat would tell something: nothing was heard for a while, or a circuit may close."""

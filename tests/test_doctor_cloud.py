@@ -29,7 +29,7 @@ async def cloud(faults: Faults | None = None, *, tls: ssl.SSLContext | None = No
 
 
 async def look(url: str, **settings: object) -> list[Finding]:
-    patience = {"connect_timeout_sec": 0.5, "heartbeat_timeout_sec": 0.2}
+    patience = {"connect_timeout_sec": 5.0, "heartbeat_timeout_sec": 5.0}
     return await look_at_cloud(CloudSettings.model_validate({"url": url, "key": KEY, **patience, **settings}))
 
 
@@ -55,7 +55,6 @@ async def test_a_cloud_without_replicas_is_warned_of() -> None:
         (Faults(refuse_http=401), "cloud.key"),
         (Faults(refuse_http=404), "cloud.url"),
         (Faults(refuse_http=503, retry_after="2"), "more replicas"),
-        (Faults(is_deaf=True), "firewalls"),
     ],
 )
 async def test_what_a_cloud_refuses_is_told_with_what_to_do(faults: Faults, advised: str) -> None:
@@ -74,8 +73,9 @@ async def test_nobody_there_is_a_fault() -> None:
 
 async def test_a_black_hole_is_given_up() -> None:
     with black_hole() as url:
-        [found] = await look(url.replace("http", "ws"))
-    assert found.found == "the cloud did not answer within 0.5 seconds"
+        [found] = await look(url.replace("http", "ws"), connect_timeout_sec=0.1)
+    assert found.found == "the cloud did not answer within 0.1 seconds"
+    assert "firewalls" in found.advice
 
 
 @pytest.fixture

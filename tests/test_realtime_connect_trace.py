@@ -30,7 +30,7 @@ def traced(
     trace = ConnectTrace(telemetry, session_id="rtc_1", parent=parent, now=1.0)
     trace.admitted(1.001)
     for _ in range(2):  # whoever comes second changes nothing
-        trace.over(moments, 11.0, on_connected=lambda *figures: counted.append(figures[:2]))
+        trace.over(moments, 11.0, on_connected=lambda *figures: counted.append((*figures[:2], figures[3])))
     return {span.name: span for span in telemetry.book.trace(trace.trace_id)}, counted
 
 
@@ -48,7 +48,7 @@ def test_each_step_follows_the_one_before(telemetry: Telemetry) -> None:
     assert all(span.parent_id == root.span_id for span in spans.values() if span is not root)
     assert spans["ice.connect"].attributes[names.SELECTED_PAIR] == "host"
     assert root.duration_ms == pytest.approx(50, abs=0.01)
-    assert counted == [(pytest.approx(0.03), True)]
+    assert counted == [(pytest.approx(0.03), True, "host")]
 
 
 def test_it_belongs_to_the_trace_that_came_with_the_offer(telemetry: Telemetry) -> None:
@@ -68,7 +68,7 @@ def test_one_that_never_came_about_shows_how_far_it_came(telemetry: Telemetry) -
     spans, counted = traced(telemetry, {}, ConnectMoments(offered=1.0, answered=1.004))
     assert list(spans) == ["session.admit", "sdp.negotiate", "voice.connect"]
     assert spans["voice.connect"].error == "never connected"
-    assert counted == [(10.0, False)]
+    assert counted == [(10.0, False, None)]
 
 
 def test_one_that_was_refused_says_why_in_our_words(telemetry: Telemetry) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_client.loop_lag import LoopLagStatistics
-from edge_client.realtime.edge_metrics import OUTCOMES, EdgeFigures, EdgeMetrics, SoundTotals
+from edge_client.realtime.edge_metrics import OUTCOMES, EdgeFigures, EdgeMetrics, SoundTotals, circuits_of
 from edge_client.turn_story import Interruption, TurnStory
 from edge_client.turn_trace import TurnFigures
 from routing.latency import LEVELS, Distribution
@@ -135,12 +135,34 @@ def test_what_did_not_happen_in_a_turn_is_not_counted() -> None:
 def test_a_connection_is_counted_whether_it_came_about_or_not() -> None:
     counted = Counted.new()
     metrics = EdgeMetrics(counted.instruments)
-    metrics.note_connection(0.4, True, SAMPLED)
-    metrics.note_connection(10.0, False, SAMPLED)
+    metrics.note_connection(0.4, True, SAMPLED, "relay")
+    metrics.note_connection(10.0, False, SAMPLED, "host")
     assert shown(counted, "voice_connect_duration_seconds_sum") == {
         '{outcome="connected"}': 0.4,
         '{outcome="failed"}': 10.0,
     }
+    assert shown(counted, "voice_connections") == {'_total{pair="relay"}': 1}
+
+
+def test_the_circuits_of_backends_are_numbers() -> None:
+    counted = Counted.new()
+    metrics = EdgeMetrics(counted.instruments)
+    told = {"cloud": {"circuit": "open"}, "realtime": {"circuit": "half open"}, "device": {"circuit": None}}
+    circuits = circuits_of({"backends": told})
+    metrics.show(EdgeFigures(sessions=0, places=1, lag=CALM, sound=SoundTotals(), circuits=circuits))
+    assert shown(counted, "voice_route_circuit") == {'{target="cloud"}': 2, '{target="realtime"}': 1}
+    assert counted.samples()['voice_route_circuit{target="device"}'] == 0
+    assert circuits_of({}) == {}
+
+
+def test_the_first_look_at_an_edge_tells_how_long_its_start_took() -> None:
+    counted = Counted.new()
+    metrics = EdgeMetrics(counted.instruments)
+    assert shown(counted, "process_start") == {}
+    for _ in range(2):
+        metrics.show(EdgeFigures(sessions=0, places=1, lag=CALM, sound=SoundTotals()))
+    told = shown(counted, "process_start_duration_seconds")
+    assert told == shown(counted, "process_start_duration_seconds") != {"": 0}
 
 
 def test_a_placement_tells_who_answered_why_and_at_what_cost() -> None:

@@ -50,10 +50,11 @@ def test_how_a_backend_is_now() -> None:
     placements = Placements([cloud])
     cloud.outlook.note_round_trip(0.04, now=1.0)
     well = placements.statistics(now=1.0)["backends"]["cloud"]
-    assert (well["why_not"], well["round_trip_ms"]) == (None, 40.0)
+    assert (well["why_not"], well["circuit"], well["round_trip_ms"]) == (None, None, 40.0)
     assert 0 < well["predicted_ms"]["p50"] < well["predicted_ms"]["p90"]
     cloud.outlook.note_silence(now=2.0)
-    assert placements.statistics(now=2.0)["backends"]["cloud"]["why_not"] == "not connected"
+    ill = placements.statistics(now=2.0)["backends"]["cloud"]
+    assert (ill["why_not"], ill["circuit"]) == ("not connected", "open")
 
 
 def test_two_workers_add_up_and_tell_of_trouble_in_either() -> None:

@@ -68,7 +68,7 @@ def everything_happens(metrics: EdgeMetrics) -> None:
     story = TurnStory(opened=0.0, speech_end=2.0, decided=2.3, first_audio=2.7, end_reason="semantic", starved=240)
     story.interruption = Interruption(noticed=5.0, silent=5.1)
     metrics.note_turn(turn(story, v2v_sec=0.75, measured="caller"))
-    metrics.note_connection(0.4, True, SAMPLED)
+    metrics.note_connection(0.4, True, SAMPLED, "host")
     choice = Choice(first="cloud", reason="soonest: cloud in 20 ms", predicted_sec={"device": 0.1})
     switch = Switch(backend="device", instead_of="cloud", told_sec=0.0, why="too late")
     arrivals, waste = {"device": 0.25}, {"cloud": Waste(work_sec=1.5)}
@@ -117,6 +117,7 @@ def test_before_it_has_started_and_when_it_leaves_it_is_not_ready() -> None:
 async def test_every_metric_of_an_edge_is_on_its_scrape(tmp_path: Path) -> None:
     async with counting(tmp_path, NO_GPU) as (edge, _):
         everything_happens(edge.edge.metrics)
+        edge.edge.routing = lambda: {"backends": {"cloud": {"circuit": "open"}}}
         response = await scrape(edge, **OPEN_METRICS)
     found = families(response.text)
     assert response.headers["content-type"].startswith("application/openmetrics-text")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from routing.telemetry.process import observe_process, resident_bytes
+from routing.telemetry.process import Moment, observe_process, resident_bytes
 from tests.counted import Counted
 
 
@@ -24,3 +25,16 @@ def test_memory_is_absent_where_the_system_does_not_tell(tmp_path: Path) -> None
         assert resident_bytes(file) is None
     file.write_text("2000 1000 300 1 0 400 0\n")
     assert resident_bytes(file) in {1000 * 4096, 1000 * 16_384, 1000 * 65_536}
+
+
+def test_how_long_a_start_took_is_told_where_the_system_knows_when_it_began(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    assert Moment(1000.0).since_start(stat) is None
+    stat.write_text("7 (a name) with) S " + " ".join(["0"] * 18) + " 98750 0 0\n")
+    assert Moment(1000.0).since_start(stat) == 1000.0 - 98750 / os.sysconf("SC_CLK_TCK")
+    assert Moment(None).since_start(stat) is None
+
+
+def test_this_process_was_started_before_now() -> None:
+    age_sec = Moment.now().since_start()
+    assert age_sec is None or 0 < age_sec < 86_400

@@ -22,6 +22,7 @@ from routing.telemetry.metrics import (
     SESSIONS,
     SLOTS,
     SLOTS_IN_USE,
+    START_DURATION,
     TURNS,
     Metric,
 )
@@ -91,6 +92,13 @@ _MACHINES: Final = Row(
             description="All sound of an edge passes through one loop, a packet every 20 ms",
         ),
         lines("Processors", *_both(CPU_TIME, "instance"), unit="short", description="Cores at work"),
+        lines(
+            "How long it took to be ready",
+            Query(f"max by (instance) ({START_DURATION.prometheus_name})", "edge {{instance}}"),
+            Query(f"max by (instance) ({RAY}{START_DURATION.prometheus_name})", "cloud {{instance}}"),
+            unit="s",
+            description="The slowest there: what is added when it gets busy helps no sooner than after this",
+        ),
         lines("Memory", *_both(MEMORY, "instance"), unit="bytes"),
         lines(
             "GPUs at work",

@@ -11,6 +11,7 @@ from routing.telemetry.metrics import (
     CAPACITY,
     CONCEALED,
     CONNECT_DURATION,
+    CONNECTIONS,
     ENDPOINT_DELAY,
     INTERRUPT_STOP,
     PLAYED,
@@ -105,6 +106,16 @@ _FELT: Final = Row(
             Query(quantile(0.95, INTERRUPT_STOP), "silence after an interruption"),
             Query(quantile(0.95, CONNECT_DURATION, "outcome"), "connecting, {{outcome}}"),
             unit="s",
+        ),
+        lines(
+            "Which way connections go",
+            Query(
+                f"{rate(CONNECTIONS.prometheus_name, 'pair')} / on () group_left ()"
+                f" ({rate(CONNECTIONS.prometheus_name)} > 0)",
+                "{{pair}}",
+            ),
+            unit="percentunit",
+            description="host: directly; srflx, prflx: through an address translator; relay: over a TURN server",
         ),
         lines(
             "Requests that were not let in",

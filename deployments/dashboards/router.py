@@ -7,7 +7,16 @@ from typing import Final
 from deployments.dashboards.board import Board, Row
 from deployments.dashboards.panel import Query, lines, quantile, rate, span_quantile
 from routing.telemetry import names
-from routing.telemetry.metrics import DECISIONS, PREDICTION_ERROR, REGRET, SWITCHES, TURNS, VOICE_TO_VOICE, WASTE
+from routing.telemetry.metrics import (
+    CIRCUIT,
+    DECISIONS,
+    PREDICTION_ERROR,
+    REGRET,
+    SWITCHES,
+    TURNS,
+    VOICE_TO_VOICE,
+    WASTE,
+)
 
 _DECISIONS: Final = DECISIONS.prometheus_name
 
@@ -30,6 +39,13 @@ _CHOICES: Final = Row(
             Query("voice:fallback:share10m", "of the last ten minutes"),
             Query("voice:fallback:share1d", "of the last day"),
             unit="percentunit",
+        ),
+        lines(
+            "Backends that are left alone",
+            Query(f"max by (target) ({CIRCUIT.prometheus_name})", "{{target}}"),
+            unit="short",
+            limit=1,
+            description="0: asked as ever; 1: asked now and then, to see whether it is well again; 2: not asked",
         ),
     ),
 )

@@ -10,7 +10,7 @@ from routing.telemetry.phase import Carrier, Phase
 from routing.telemetry.program import Telemetry
 from routing.telemetry.spans import trace_id_of
 
-type OnConnected = Callable[[float, bool, Carrier], None]  # seconds, whether it came about, the trace
+type OnConnected = Callable[[float, bool, Carrier, str | None], None]  # seconds, whether it came about, trace, pair
 
 
 class ConnectTrace:
@@ -62,7 +62,7 @@ class ConnectTrace:
         is_connected = moments.connected is not None
         last = moments.first_sound or moments.connected or now
         self._span.end(at=last, error=None if is_connected else "never connected")
-        on_connected((moments.connected or now) - self._began_at, is_connected, self.carrier)
+        on_connected((moments.connected or now) - self._began_at, is_connected, self.carrier, moments.pair_type)
 
     def _admission(self) -> list[Phase]:
         if self._admitted_at is None:

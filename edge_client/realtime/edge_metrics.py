@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from edge_client.loop_lag import LoopLagStatistics
@@ -11,17 +11,19 @@ from edge_client.realtime.guard import Reason
 from edge_client.realtime.session_config import Json
 from edge_client.turn_trace import TurnFigures, TurnOutcome
 from edge_client.webrtc.opus import FRAME_SEC
+from routing.breaker import BreakerState
 from routing.record import PlacementRecord
 from routing.telemetry import metrics
 from routing.telemetry.attempt_record import AttemptFigures
 from routing.telemetry.instruments import Instruments, Reading
 from routing.telemetry.phase import Carrier
-from routing.telemetry.process import observe_process
+from routing.telemetry.process import Moment, observe_process
 from routing.telemetry.reason_class import reason_class
 from routing.turns import SPEECH_SAMPLE_RATE
 
 NOBODY: Final = "none"  # the target of turns that nobody answered
 REFUSALS: Final = (*get_args(Reason.__value__), "wrong_key", "origin", "body_too_slow", "body_too_large", "no_place")
+STATES: Final[tuple[BreakerState, ...]] = ("closed", "half open", "open")  # by the number that stands for each
 OUTCOMES: Final[tuple[str, ...]] = get_args(TurnOutcome.__value__)
 
 
@@ -58,6 +60,12 @@ class EdgeFigures:
     places: int
     lag: LoopLagStatistics
     sound: SoundTotals
+    circuits: Mapping[str, BreakerState] = field(default_factory=dict)
+
+
+def circuits_of(routing: Json) -> dict[str, BreakerState]:
+    """By backend, from what `Placements` tells."""
+    return {name: told["circuit"] or "closed" for name, told in routing.get("backends", {}).items()}
 
 
 class EdgeMetrics:
@@ -70,6 +78,7 @@ class EdgeMetrics:
     def __init__(self, instruments: Instruments, *, targets: Iterable[str] = ()) -> None:
         self._instruments = instruments
         self._figures: EdgeFigures | None = None
+        self._ready: Moment | None = None
         self._concealed_out_sec = 0.0  # as callers tell
         self._observe()
         self._begin([*targets, NOBODY])
@@ -112,10 +121,14 @@ class EdgeMetrics:
             self._instruments.add(metrics.UNDERRUNS, carrier=figures.carrier)
         self._concealed_out_sec += figures.concealed_sec or 0.0
 
-    def note_connection(self, seconds: float, is_connected: bool, carrier: Carrier) -> None:
-        """A connection came about after so many seconds, or was given up."""
+    def note_connection(
+        self, seconds: float, is_connected: bool, carrier: Carrier, pair_type: str | None = None
+    ) -> None:
+        """A connection came about after so many seconds, over such a pair of addresses, or was given up."""
         outcome = {"outcome": "connected" if is_connected else "failed"}
         self._instruments.record(metrics.CONNECT_DURATION, seconds, outcome, carrier=carrier)
+        if is_connected and pair_type is not None:
+            self._instruments.add(metrics.CONNECTIONS, 1, {"pair": pair_type}, carrier=carrier)
 
     def note_refused(self, reason: str) -> None:
         """Somebody asked for something and was not let in."""
@@ -156,7 +169,11 @@ class EdgeMetrics:
     # -- the program ---------------------------------------------------------------------------------------------------
 
     def show(self, figures: EdgeFigures) -> None:
-        """How the edge is doing now. It stays what is told until the next time: readers come on threads of theirs."""
+        """How the edge is doing now. It stays what is told until the next time: readers come on threads of theirs.
+
+        The first time is when it is ready.
+        """
+        self._ready = self._ready or Moment.now()
         self._figures = figures
 
     def _observe(self) -> None:
@@ -166,6 +183,8 @@ class EdgeMetrics:
         self._instruments.observe(metrics.PLAYED, lambda: (Reading(each.sound.played) for each in self._shown()))
         self._instruments.observe(metrics.SKIPPED, lambda: (Reading(each.sound.skipped) for each in self._shown()))
         self._instruments.observe(metrics.CONCEALED, self._concealed)
+        self._instruments.observe(metrics.CIRCUIT, self._circuits)
+        self._instruments.observe(metrics.START_DURATION, self._start)
         observe_process(self._instruments)
 
     def _shown(self) -> Iterator[EdgeFigures]:
@@ -176,6 +195,16 @@ class EdgeMetrics:
         for each in self._shown():
             lags = {"50": each.lag.p50_sec, "99": each.lag.p99_sec, "100": each.lag.worst_sec}
             yield from (Reading(lag_sec, {"percentile": percentile}) for percentile, lag_sec in lags.items())
+
+    def _circuits(self) -> Iterator[Reading]:
+        for each in self._shown():
+            yield from (Reading(STATES.index(state), {"target": name}) for name, state in each.circuits.items())
+
+    def _start(self) -> Iterator[Reading]:
+        """Read where it is looked at, which may wait for a file."""
+        start_sec = self._ready.since_start() if self._ready else None
+        if start_sec is not None:
+            yield Reading(start_sec)
 
     def _concealed(self) -> Iterator[Reading]:
         for each in self._shown():

@@ -37,11 +37,12 @@ class Placements:
 
     def _of(self, contender: Contender, now: float) -> Json:
         prospect = contender.outlook.prospect(USUAL_SPEECH_SEC, now)
-        response = prospect.response
+        response, circuit = prospect.response, contender.outlook.circuit(now)
         return {
             "answered": self._answered[contender.name],  # turns
             "relieved": self._relieved[contender.name],  # turns that another one took over
             "why_not": prospect.why_not,  # None while it may be asked
+            "circuit": None if circuit == "closed" else circuit,
             "round_trip_ms": _ms(prospect.rtt_sec),
             "jitter_ms": _ms(prospect.jitter_sec),
             "queue_wait_ms": _ms(prospect.queue_wait_sec),

@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.edge_metrics import EdgeFigures, SoundTotals
+from edge_client.realtime.edge_metrics import EdgeFigures, SoundTotals, circuits_of
 from edge_client.realtime.keys import bearer
 from edge_client.realtime.statistics import ask_each
 from edge_client.workers.crew import Crew
@@ -105,6 +105,7 @@ def _show(app: FastAPI) -> None:
             places=edge.settings.maximum_sessions,
             lag=app.state.loop_lag.statistics(),
             sound=SoundTotals.of(edge.media.with_running(running)),
+            circuits=circuits_of(edge.routing()),
         )
     )
 

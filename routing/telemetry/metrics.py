@@ -116,6 +116,13 @@ CONNECT_DURATION = Metric(
     labels=("outcome",),
     bounds=CONNECT_SEC,
 )
+CONNECTIONS = Metric(
+    name="voice.connections",
+    kind="counter",
+    unit="{connection}",
+    description="Connections that came about, by the farther of the two addresses that they go between",
+    labels=("pair",),  # relay, srflx, prflx or host
+)
 
 REFUSED_REQUESTS = Metric(
     name="voice.requests.refused",
@@ -162,6 +169,14 @@ SWITCHES = Metric(
     unit="{turn}",
     description="Turns that one backend took over from another",
     labels=("target", "reason"),
+)
+
+CIRCUIT = Metric(
+    name="voice.route.circuit",
+    kind="gauge",
+    unit="{state}",
+    description="Whether a backend is asked: 0 as ever, 1 now and then to see whether it is well again, 2 not at all",
+    labels=("target",),
 )
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -239,6 +254,13 @@ CPU_TIME = Metric(
     kind="counter",
     unit="s",
     description="Processor time of this process",
+    place="both",
+)
+START_DURATION = Metric(
+    name="process.start.duration",
+    kind="gauge",
+    unit="s",
+    description="How long it took this process, or this replica, to be ready after it was started",
     place="both",
 )
 MEMORY = Metric(
