@@ -96,6 +96,15 @@ class EdgeSettings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _workers_see_what_is_asked(self) -> Self:
+        if self.workers > 1 and self.tls.certificate_file is not None:
+            raise ValueError(
+                f"expected one worker with a certificate of its own, got {self.workers}: what is encrypted cannot be"
+                " passed between workers. Let a proxy in front encrypt, or run several edges of one worker each"
+            )
+        return self
+
     @property
     def development(self) -> bool:
         """Whether anybody who reaches the edge may use it."""

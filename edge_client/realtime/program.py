@@ -25,6 +25,7 @@ from edge_client.realtime.key_files import open_ring
 from edge_client.realtime.server import create_app
 from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
+from edge_client.tls import Identity, server_identity
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
 from edge_client.workers.signals import ending_signals, signals_caught
@@ -84,16 +85,29 @@ async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], read
 
     Raises:
         ModelError: the models are not there.
-        SettingsError: the address cannot be used.
+        SettingsError: the address cannot be used, or there is no certificate where one should be.
     """
     with bound_socket(settings) as bound:
         url = address(settings, bound)
+        identity = await asyncio.to_thread(server_identity, settings.tls)
         async with open_edge(settings, progress=progress) as edge:
             listen(settings, bound)
-            config = server_config(create_app(edge, on_ready=lambda: ready(url)))
-            told = await _serve_until_told(_PatientServer(config, edge.drain, settings.drain_sec), bound)
+            config = server_config(create_app(edge, on_ready=lambda: ready(url)), identity)
+            server = _PatientServer(config, edge.drain, settings.drain_sec)
+            async with _kept(identity):
+                told = await _serve_until_told(server, bound)
     if told:
         signal.raise_signal(told)
+
+
+@asynccontextmanager
+async def _kept(identity: Identity | None) -> AsyncIterator[None]:
+    """Follow the certificate until the block ends."""
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(identity.keep()) if identity else None
+        yield
+        if keeping:
+            keeping.cancel()
 
 
 async def _serve_until_told(server: _PatientServer, bound: socket.socket) -> int:
@@ -143,19 +157,22 @@ class _PatientServer(uvicorn.Server):
 
 
 class _Config(uvicorn.Config):
-    """One whose connections go through a doorway."""
+    """One whose connections go through a doorway, and are encrypted where there is an identity."""
 
-    def __init__(self, app: FastAPI, *, doorway: Doorway, **settings: Any) -> None:
+    def __init__(self, app: FastAPI, *, doorway: Doorway, identity: Identity | None, **settings: Any) -> None:
         super().__init__(app, **settings)
         self._doorway = doorway
+        self._identity = identity
 
     def load(self) -> None:
         super().load()
+        if self._identity:
+            self.ssl = self._identity.context
         self.http_protocol_class = cast(Any, self._doorway.watched(self.http_protocol_class))
 
 
-def server_config(app: FastAPI) -> uvicorn.Config:
-    """How an edge is served, alone or as one of several."""
+def server_config(app: FastAPI, identity: Identity | None = None) -> uvicorn.Config:
+    """How an edge is served, alone or as one of several; with an ``identity`` over TLS."""
     settings: EdgeSettings = app.state.edge.settings
     limits = settings.limits
     doorway = Doorway(
@@ -166,6 +183,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
     return _Config(
         app,
         doorway=doorway,
+        identity=identity,
+        server_header=False,  # what we are made of is nobody's business
         proxy_headers=False,  # whom proxies speak for is our own settings' business
         log_config=None,
         access_log=False,

@@ -43,4 +43,5 @@ def _taken(settings: EdgeSettings, error: OSError) -> SettingsError:
 def address(settings: EdgeSettings, bound: socket.socket) -> str:
     """The URL of the edge."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{bound.getsockname()[1]}"
+    scheme = "http" if settings.tls.certificate_file is None else "https"
+    return f"{scheme}://{host}:{bound.getsockname()[1]}"
