@@ -29,6 +29,7 @@ from edge_client.realtime.guard import TooManyRequests, Visitor
 from edge_client.realtime.hosts import KnownHosts
 from edge_client.realtime.key_files import keep_keys
 from edge_client.realtime.keys import Grant, KeyRing, Unauthorized, bearer
+from edge_client.realtime.openapi import add_description
 from edge_client.realtime.page import add_page
 from edge_client.realtime.pinning import RESUME, Pinning
 from edge_client.realtime.probes import add_probes, show_now_and_then, welcome
@@ -100,6 +101,7 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
     _answer_faults(app)
     _add_routes(app)
     add_probes(app)
+    add_description(app)
     add_page(app, edge.settings.peer)
     return app
 
