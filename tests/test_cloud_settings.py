@@ -33,6 +33,8 @@ def test_an_address_is_kept_without_its_last_slash(url: str) -> None:
         ({"key": "one\r\ntwo: three"}, "expected a key of visible ASCII characters, got something else"),
         ({"key": ""}, "expected a key of visible ASCII characters, got something else"),
         ({"heartbeat_sec": 60.0}, "expected longest_back_off_sec to be at least heartbeat_sec, 60, got 10"),
+        ({"key_file": "edge.key"}, "expected certificate_file beside key_file, got none"),
+        ({"url": "ws://host", "certificate_file": "edge.crt"}, "expected a URL that begins with wss:// where a cert"),
         ({"connect_timeout_sec": 0}, "greater than 0"),
         ({"uri": "ws://host"}, "Extra inputs are not permitted"),
     ],

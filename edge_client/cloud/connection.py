@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -15,6 +17,7 @@ from websockets.http11 import Response
 
 from edge_client.cloud.settings import CloudSettings
 from edge_client.straight import connect_straight
+from edge_client.tls import LOOK_SEC, Identity
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, SettingsError
 from routing.refusal import RETRY_AFTER_SEC
 from routing.wire import MAXIMUM_MESSAGE_BYTES, Message, WireError, decode
@@ -59,6 +62,29 @@ class Connection:
             raise BackendError(f"the cloud does not keep to the protocol: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class CloudTls:
+    """How a cloud is believed, and by which certificate it believes us."""
+
+    context: ssl.SSLContext
+    identity: Identity | None = None
+
+
+def cloud_tls(settings: CloudSettings) -> CloudTls:
+    """Reads files: the system's certificates take tens of milliseconds.
+
+    Raises:
+        SettingsError: a certificate cannot be read, or is no pair with its key.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise SettingsError(f"cloud.ca_file: {settings.ca_file}: expected certificates, got {error}") from None
+    if settings.certificate_file is None:
+        return CloudTls(context)
+    return CloudTls(context, Identity(context, settings.certificate_file, settings.key_file))
+
+
 class Line:
     """Opens connections to one cloud."""
 
@@ -66,7 +92,8 @@ class Line:
         if not settings.url:
             raise SettingsError("expected the URL of a cloud, as in wss://cloud.example, got none")
         self._settings = settings
-        self._ssl: ssl.SSLContext | None = None
+        self._tls: CloudTls | None = None
+        self._looked_at = -math.inf
 
     @asynccontextmanager
     async def open(self, path: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
@@ -91,6 +118,8 @@ class Line:
             raise BackendUnavailable(message) from None
         except InvalidStatus as refused:
             raise _refused(refused.response) from refused
+        except SettingsError as fault:
+            raise BackendUnavailable(f"the cloud cannot be reached: {fault}") from fault
         except (OSError, EOFError, ValueError, WebSocketException) as error:  # ValueError: no name of a host, no URL
             raise BackendUnavailable(f"the cloud cannot be reached: {error}") from error
 
@@ -98,7 +127,7 @@ class Line:
         return await connect_straight(
             self._settings.url + path,
             additional_headers={**headers, **self._authorization()},
-            ssl=await self._tls(),
+            ssl=await self._context(),
             compression=None,  # sound does not get smaller, and each message would wait for it
             proxy=None,  # it would come from the environment, which is read in one place only
             open_timeout=None,  # there is one around everything
@@ -113,11 +142,17 @@ class Line:
         key = self._settings.key
         return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
 
-    async def _tls(self) -> ssl.SSLContext | None:
-        """Made once, and not on the event loop: reading the system's certificates takes tens of milliseconds."""
-        if self._ssl is None and self._settings.url.startswith("wss:"):
-            self._ssl = await asyncio.to_thread(ssl.create_default_context, cafile=self._settings.ca_file)
-        return self._ssl
+    async def _context(self) -> ssl.SSLContext | None:
+        """Made once, and not on the event loop. Our certificate is looked at again now and then."""
+        if not self._settings.url.startswith("wss:"):
+            return None
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(cloud_tls, self._settings)
+        now = asyncio.get_running_loop().time()
+        if self._tls.identity and now - self._looked_at >= LOOK_SEC:
+            self._looked_at = now
+            await self._tls.identity.look()
+        return self._tls.context
 
 
 async def _hang_up(websocket: ClientConnection) -> None:

@@ -42,6 +42,14 @@ class CloudSettings(BaseModel):
         return key
 
     @model_validator(mode="after")
+    def _certificates_are_shown_where_there_is_tls(self) -> Self:
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("expected certificate_file beside key_file, got none")
+        if self.certificate_file is not None and self.url.startswith("ws:"):
+            raise ValueError("expected a URL that begins with wss:// where a certificate is shown, got ws://")
+        return self
+
+    @model_validator(mode="after")
     def _back_off_is_longer_than_the_heartbeat(self) -> Self:
         if self.longest_back_off_sec < self.heartbeat_sec:
             raise ValueError(

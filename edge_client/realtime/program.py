@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
+from edge_client.cloud.connection import cloud_tls
 from edge_client.event_loop import lasting_memory
 from edge_client.realtime.addresses import Proxies
 from edge_client.realtime.doorkeeper import Doorway
@@ -53,6 +54,8 @@ async def open_edge(
         if crew is None or crew.number == 0:  # the meters are the machine's, not a worker's
             await stack.enter_async_context(metering(telemetry.instruments))
         keys = await asyncio.to_thread(open_ring, settings, crew)
+        if settings.cloud.certificate_file is not None:
+            await asyncio.to_thread(cloud_tls, settings.cloud)  # faults show at once, and not with the first turn
         engine = await stack.enter_async_context(open_engine(settings, progress=progress))
         metrics = EdgeMetrics(telemetry.instruments, targets=who_may_answer(settings, engine.backend))
         board = await stack.enter_async_context(
