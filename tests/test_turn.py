@@ -132,11 +132,12 @@ async def test_without_a_turn_server_the_page_asks_for_none() -> None:
 async def test_a_caller_who_reaches_nothing_but_the_relay_is_heard_and_hears(
     nothing_left_behind: None, coturn: TurnServer
 ) -> None:
-    async with call(Caller(configuration=configuration(coturn.settings()))) as (caller, _, notes, playout, _):
+    async with call(Caller(configuration=configuration(coturn.settings()))) as (caller, peer, notes, playout, _):
         playout.write(chirp(0.3, REPLY_SAMPLE_RATE))
         caller.microphone.say(chirp(0.3, REPLY_SAMPLE_RATE))
         await caller.sound()
         await notes.until(lambda: any(abs(block).max(initial=0) > 0.1 for block in notes.blocks))
+    assert peer.moments.pair_type == "relay"  # though no address of the caller was checked
 
 
 @pytest.mark.turn

@@ -7,7 +7,7 @@ from aiortc.sdp import SessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_client.webrtc.offer import guard_offer, with_opus_parameters
+from edge_client.webrtc.offer import KNOWN_CANDIDATES, guard_offer, offered_kinds, with_opus_parameters
 from routing.errors import InvalidRequest
 
 SECURITY = """\
@@ -49,6 +49,20 @@ def test_only_the_candidates_are_taken_out() -> None:
     lines = [line for line in OFFER.splitlines() if "candidate" not in line]
     assert guard_offer(OFFER) == "\r\n".join(lines) + "\r\n"
     assert guard_offer(OFFER.replace("\n", "\r\n")) == guard_offer(OFFER)
+
+
+def test_what_kinds_of_addresses_a_caller_has_is_known_though_they_are_taken_out() -> None:
+    relay = "a=candidate:3 1 udp 33562367 203.0.113.9 50000 typ relay raddr 0.0.0.0 rport 0\n"
+    assert offered_kinds(OFFER.replace("a=end-of", f"{relay}a=end-of")) == {
+        ("198.51.100.7", 49203): "host",
+        ("0b0eb3f0.local", 49203): "host",
+        ("203.0.113.9", 50000): "relay",
+    }
+
+
+def test_a_caller_of_many_addresses_is_known_by_a_few() -> None:
+    lines = [f"a=candidate:1 1 udp 1 198.51.100.7 {port} typ host" for port in range(1000)]
+    assert len(offered_kinds("\n".join([*lines, "a=candidate:nonsense"]))) == KNOWN_CANDIDATES
 
 
 def test_what_the_session_says_goes_for_every_section() -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from aioice import Candidate, Connection
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 PAIR_TYPES = ("relay", "srflx", "prflx", "host")  # the farther one of the two ends tells
 PAIR_STATES = {"SUCCEEDED": "answered", "IN_PROGRESS": "no answer", "FAILED": "no answer"}
 SHOWN_PAIRS = 6
+NOTHING_OFFERED: Mapping[tuple[str, int], str] = MappingProxyType({})
 LOOPBACK = "127.0.0.1"
 
 # What was let in waits in a queue until the handshake or the sound takes it, which is at once: a queue of this length
@@ -37,12 +39,21 @@ GATHER_TIMEOUT_SEC = 2  # for a TURN server that does not answer: the caller wai
 
 
 class Ice:
-    """The sockets of one call. Give it the peer connection after the offer is set and before the answer is."""
+    """The sockets of one call. Give it the peer connection after the offer is set and before the answer is.
+
+    ``offered`` is what kind of address the other side calls each of its own, where it tells and we do not check them.
+    """
 
     def __init__(
-        self, *, addresses: Sequence[str] | None, loopback: bool, datagrams_per_sec: int = DATAGRAMS_PER_SEC
+        self,
+        *,
+        addresses: Sequence[str] | None,
+        loopback: bool,
+        datagrams_per_sec: int = DATAGRAMS_PER_SEC,
+        offered: Mapping[tuple[str, int], str] = NOTHING_OFFERED,
     ) -> None:
         self._listen_addresses = addresses
+        self._offered = offered
         self._loopback = loopback
         self._gate = Gate(datagrams_per_sec=datagrams_per_sec)
         self._connections: list[Connection] = []
@@ -76,8 +87,12 @@ class Ice:
     def pair_type(self) -> str | None:
         """What kind of address the way to the caller needs: "relay", "srflx", "prflx" or "host"; None before."""
         pairs = [pair for connection in self._connections for pair in connection._nominated.values()]  # noqa: SLF001
-        kinds = {candidate.type for pair in pairs for candidate in (pair.local_candidate, pair.remote_candidate)}
+        kinds = {kind for pair in pairs for kind in (pair.local_candidate.type, self._remote_kind(pair))}
         return next((kind for kind in PAIR_TYPES if kind in kinds), None)
+
+    def _remote_kind(self, pair: CandidatePair) -> str:
+        """As the other side called it. Who only came from there is told from a relay by nothing else."""
+        return self._offered.get(pair.remote_addr, pair.remote_candidate.type)
 
     def tried(self) -> str:
         """Which ways were tried and what became of each, for a person who wonders why there is no call."""

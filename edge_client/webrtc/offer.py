@@ -11,19 +11,20 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from routing.errors import InvalidRequest
 
 LONGEST_OFFER = 32 * 1024  # bytes; a browser's is about 4 KiB
 LONGEST_LINE = 1024
 RELAYED_CANDIDATES = 8  # each is sent up to seven checks
+KNOWN_CANDIDATES = 16  # a browser with several networks has about as many
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1"
 
 _LINE = re.compile(r"[a-z]=[\x20-\x7e]*")
 _CANDIDATES = re.compile(r"a=(candidate|remote-candidates|end-of-candidates)\b")
 _CANDIDATE = re.compile(
-    r"a=candidate:\S{1,64} 1 udp \d{1,10} (\S{1,64}) \d{1,5} typ (host|srflx|relay)\b.*", re.IGNORECASE
+    r"a=candidate:\S{1,64} 1 udp \d{1,10} (\S{1,64}) (\d{1,5}) typ (host|srflx|relay)\b.*", re.IGNORECASE
 )
 _OPUS = re.compile(r"a=rtpmap:(\d{1,3}) opus/48000\b.*", re.IGNORECASE)
 
@@ -49,6 +50,15 @@ def guard_offer(sdp: str, *, candidates: int = 0) -> str:
     lines = list(_without_candidates(_checked_lines(sdp), but=candidates))
     _check(_parsed(lines))
     return "\r\n".join(lines) + "\r\n"
+
+
+def offered_kinds(sdp: str) -> dict[tuple[str, int], str]:
+    """What kind of address a caller calls each of its own: "host", "srflx" or "relay", by address and port.
+
+    Nothing is ever sent to one because it is here: a caller who comes from one is known by it. At most the first few.
+    """
+    found = (_CANDIDATE.fullmatch(line) for line in sdp.splitlines() if line.startswith("a=candidate:"))
+    return {(each[1], int(each[2])): each[3].lower() for each in islice(filter(None, found), KNOWN_CANDIDATES)}
 
 
 def _without_candidates(lines: Iterable[str], *, but: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Literal, Protocol, Self
@@ -25,7 +25,7 @@ from edge_client.webrtc.channel import EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
 from edge_client.webrtc.loss_reports import on_loss_report
 from edge_client.webrtc.moments import ConnectMoments
-from edge_client.webrtc.offer import RELAYED_CANDIDATES, guard_offer, with_opus_parameters
+from edge_client.webrtc.offer import RELAYED_CANDIDATES, guard_offer, offered_kinds, with_opus_parameters
 from edge_client.webrtc.opus import wants_dtx
 from edge_client.webrtc.playout_track import PlayoutTrack, PlayoutTrackStatistics
 from edge_client.webrtc.pulse import Pulse
@@ -128,14 +128,20 @@ class Peer:
     """
 
     def __init__(
-        self, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings, dtx: bool = False
+        self,
+        *,
+        listener: PeerListener,
+        read: Callable[[int], Samples],
+        settings: PeerSettings,
+        offered: Mapping[tuple[str, int], str],
+        dtx: bool = False,
     ) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         servers = own_servers(settings.turn, now=time.time()) if settings.relay else []
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))  # None would mean a public server
         _living.add(self._connection)
-        self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback)
+        self._ice = Ice(addresses=settings.listen_addresses, loopback=settings.loopback, offered=offered)
         self._listener = listener
         self._read_reply = read
         self._pulse = Pulse(self._loop.time())
@@ -176,7 +182,9 @@ class Peer:
             AtCapacity: no socket could be opened for the call.
         """
         guarded = guard_offer(offer, candidates=RELAYED_CANDIDATES if settings.relay else 0)
-        peer = cls(listener=listener, read=read, settings=settings, dtx=wants_dtx(guarded))
+        peer = cls(
+            listener=listener, read=read, settings=settings, offered=offered_kinds(offer), dtx=wants_dtx(guarded)
+        )
         try:
             await peer._negotiate(guarded)
         except BaseException as exc:
