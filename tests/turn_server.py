@@ -34,7 +34,7 @@ class TurnServer:
 @asynccontextmanager
 async def turn_server(folder: Path) -> AsyncIterator[TurnServer]:
     """Run one; its files lie in ``folder``."""
-    server = TurnServer(_free_port())
+    server = TurnServer(free_port())
     process = await asyncio.create_subprocess_exec(
         "turnserver",
         *_options(server.port, folder),
@@ -42,7 +42,7 @@ async def turn_server(folder: Path) -> AsyncIterator[TurnServer]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _until_listening(process, server.port)
+        await until_listening(process, server.port)
         yield server
     finally:
         if process.returncode is None:
@@ -71,14 +71,14 @@ def _options(port: int, folder: Path) -> list[str]:
     return ["-n"] + [f"--{flag}" for flag in flags] + [f"--{name}={value}" for name, value in values.items()]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind((HOST, 0))
         port: int = free.getsockname()[1]
         return port
 
 
-async def _until_listening(process: asyncio.subprocess.Process, port: int) -> None:
+async def until_listening(process: asyncio.subprocess.Process, port: int) -> None:
     """It takes TCP on the same port."""
     async with asyncio.timeout(START_TIMEOUT_SEC):
         while process.returncode is None:
