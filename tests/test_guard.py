@@ -150,9 +150,11 @@ class Dialling:
         self.gave_way: list[str] = []
         self.settled: set[str] = set()
 
-    def dial(self, name: str, address: str, now: float) -> None:
+    def dial(self, name: str, address: str, now: float, holder: str = "") -> None:
         self.calls.expect_few(address)
-        call = HalfOpenCall(address, now, lambda: name in self.settled, lambda: self.gave_way.append(name))
+        call = HalfOpenCall(
+            Visitor(address, holder), now, lambda: name in self.settled, lambda: self.gave_way.append(name)
+        )
         self.calls.add(call)
 
 
@@ -160,8 +162,8 @@ def test_who_takes_too_long_to_connect_gives_way() -> None:
     dialling = Dialling()
     dialling.dial("first", CALLER, 0.0)
     dialling.dial("second", CALLER, 0.5)
-    assert not dialling.calls.make_room(CALLER, CONNECTING_SEC - 0.1)  # an honest crowd waits for places
-    assert dialling.calls.make_room(CALLER, CONNECTING_SEC)
+    assert not dialling.calls.make_room(Visitor(CALLER), CONNECTING_SEC - 0.1)  # an honest crowd waits for places
+    assert dialling.calls.make_room(Visitor(CALLER), CONNECTING_SEC)
     assert dialling.gave_way == ["first"]
 
 
@@ -170,17 +172,34 @@ def test_a_flood_from_one_address_gives_way_to_another_address_but_not_to_itself
     dialling.dial("honest", CALLER, 0.0)
     for number in range(10):
         dialling.dial(f"flood {number}", FLOOD, 0.0)
-    assert not dialling.calls.make_room(FLOOD, 0.1)
-    assert dialling.calls.make_room(CALLER, 0.1)
-    assert dialling.calls.make_room("192.0.2.1", 0.1)
+    assert not dialling.calls.make_room(Visitor(FLOOD), 0.1)
+    assert dialling.calls.make_room(Visitor(CALLER), 0.1)
+    assert dialling.calls.make_room(Visitor("192.0.2.1"), 0.1)
     assert dialling.gave_way == ["flood 0", "flood 1"]
+
+
+def test_a_flood_with_one_key_from_everywhere_gives_way_to_another_key() -> None:
+    dialling = Dialling()
+    dialling.dial("honest", CALLER, 0.0, "key-1")
+    for number in range(10):
+        dialling.dial(f"flood {number}", f"198.51.100.{number}", 0.0, "key-2")
+    assert not dialling.calls.make_room(Visitor("198.51.100.99", "key-2"), 0.1)
+    assert dialling.calls.make_room(Visitor("192.0.2.1", "key-1"), 0.1)
+    assert dialling.gave_way == ["flood 0"]
+
+
+def test_an_honest_crowd_waits_for_places() -> None:
+    dialling = Dialling()
+    for number in range(10):
+        dialling.dial(str(number), f"203.0.113.{number}", 0.0, f"secret-{number}")
+    assert not dialling.calls.make_room(Visitor("192.0.2.1", "secret-99"), 0.1)
 
 
 def test_who_is_connected_stays() -> None:
     dialling = Dialling()
     dialling.dial("first", FLOOD, 0.0)
     dialling.settled.add("first")
-    assert not dialling.calls.make_room(CALLER, 100.0)
+    assert not dialling.calls.make_room(Visitor(CALLER), 100.0)
     assert len(dialling.calls) == 0
 
 

@@ -146,8 +146,8 @@ class Call:
             self._mouth.take_back()
             self._tasks.create_task(self._end(old))
         elif line.is_first:
-            address, peer = self._visitor.address, line.peer
-            self.edge.half_open.add(HalfOpenCall(address, _now(), lambda: peer.is_settled, self._give_way))
+            peer = line.peer
+            self.edge.half_open.add(HalfOpenCall(self._visitor, _now(), lambda: peer.is_settled, self._give_way))
 
     def _give_way(self) -> None:
         """Somebody else needs the place, and the caller has not come."""

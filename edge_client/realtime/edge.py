@@ -114,7 +114,7 @@ class Edge:
     def _expect_place(self, visitor: Visitor) -> None:
         places = self.settings.maximum_sessions
         if self._sessions >= places:
-            self.half_open.make_room(visitor.address, asyncio.get_running_loop().time())
+            self.half_open.make_room(visitor, asyncio.get_running_loop().time())
         if self._sessions >= places:
             raise AtCapacity(f"expected fewer than {places} sessions, all places are taken", retry_after_sec=5)
 

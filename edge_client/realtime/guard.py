@@ -44,6 +44,10 @@ class Visitor:
     issuer: str = ""
 
     @property
+    def addresses(self) -> list[str]:
+        return [self.address] if self.address else []
+
+    @property
     def holders(self) -> list[str]:
         return [name for name in (self.holder, self.issuer) if name]
 
@@ -120,15 +124,14 @@ class Guard:
         if self._is_open:
             yield
             return
-        addresses = [visitor.address] if visitor.address else []
-        self._expect_fewer(self._of_address, addresses, self._most_of_address, "address_sessions")
+        self._expect_fewer(self._of_address, visitor.addresses, self._most_of_address, "address_sessions")
         self._expect_fewer(self._of_holder, visitor.holders, self._most_of_holder, "key_sessions")
-        self._of_address.update(addresses)
+        self._of_address.update(visitor.addresses)
         self._of_holder.update(visitor.holders)
         try:
             yield
         finally:
-            _take_back(self._of_address, addresses)
+            _take_back(self._of_address, visitor.addresses)
             _take_back(self._of_holder, visitor.holders)
 
     def _expect_fewer(self, counts: Counter[str], names: Iterable[str], most: int, reason: Reason) -> None:

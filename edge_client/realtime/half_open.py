@@ -9,17 +9,21 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_client.realtime.guard import Reason, TooManyRequests
+from edge_client.realtime.guard import Reason, TooManyRequests, Visitor
 
 CONNECTING_SEC = 2.0  # within which an honest call has sound, nearly always; that long its place is its own
+FEWEST_MORE = 2  # calls that somebody has more than another, to have to make room
 RETRY_SEC = 1.0
+
+
+type Names = Callable[[Visitor], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class HalfOpenCall:
     """``is_settled`` tells whether it has sound or has ended; ``give_way`` frees its place at once."""
 
-    address: str
+    visitor: Visitor
     answered_at: float
     is_settled: Callable[[], bool]
     give_way: Callable[[], None]
@@ -44,7 +48,8 @@ class HalfOpenCalls:
             TooManyRequests: this address has as many half-open calls as it may have.
         """
         self._forget_settled()
-        if self._per_address and self._by_address()[address] >= self._per_address:
+        connecting = sum(call.visitor.address == address for call in self._calls)
+        if self._per_address and connecting >= self._per_address:
             self._on_refused("address_connecting")
             message = f"expected at most {self._per_address} calls of one address to be connecting, got another"
             raise TooManyRequests(message, reason="address_connecting", retry_after_sec=RETRY_SEC)
@@ -52,14 +57,15 @@ class HalfOpenCalls:
     def add(self, call: HalfOpenCall) -> None:
         self._calls.append(call)
 
-    def make_room(self, address: str, now: float) -> bool:
-        """Let one give way to a caller from ``address``, who has found no place; returns whether one did.
+    def make_room(self, visitor: Visitor, now: float) -> bool:
+        """Let one give way to a caller who has found no place; returns whether one did.
 
-        That is the oldest one that has taken longer than honest calls do. Or else the oldest of the address that has
-        most of them, if that is more than its even share.
+        That is the oldest one that has taken longer than honest calls do. Or else the oldest of the address, or of the
+        key, that has most of them, if that is two more than this caller has: so a crowd of honest callers, who come
+        from everywhere, waits for places, and nobody loses one that is about to be used.
         """
         self._forget_settled()
-        call = self._overdue(now) or self._of_crowd(address)
+        call = self._overdue(now) or self._of_crowd(visitor, _addresses) or self._of_crowd(visitor, _holders)
         if call is None:
             return False
         self._calls.remove(call)
@@ -69,16 +75,21 @@ class HalfOpenCalls:
     def _overdue(self, now: float) -> HalfOpenCall | None:
         return next((call for call in self._calls if now - call.answered_at >= CONNECTING_SEC), None)
 
-    def _of_crowd(self, address: str) -> HalfOpenCall | None:
-        counts = self._by_address()
-        crowded, most = next(iter(counts.most_common(1)), ("", 0))
-        share = len(self._calls) / len({*counts, address})
-        if most <= share or counts[address] >= most:
+    def _of_crowd(self, visitor: Visitor, names: Names) -> HalfOpenCall | None:
+        counts = Counter(name for call in self._calls for name in names(call.visitor))
+        own = max((counts.pop(name, 0) for name in names(visitor)), default=0)
+        crowd, most = next(iter(counts.most_common(1)), ("", 0))
+        if most < own + FEWEST_MORE:
             return None
-        return next(call for call in self._calls if call.address == crowded)
-
-    def _by_address(self) -> Counter[str]:
-        return Counter(call.address for call in self._calls)
+        return next(call for call in self._calls if crowd in names(call.visitor))
 
     def _forget_settled(self) -> None:
         self._calls = [call for call in self._calls if not call.is_settled()]
+
+
+def _addresses(visitor: Visitor) -> list[str]:
+    return visitor.addresses
+
+
+def _holders(visitor: Visitor) -> list[str]:
+    return visitor.holders
