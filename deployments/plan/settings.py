@@ -56,15 +56,13 @@ class TurnTakingSettings(PlanPart):
 class GatewaySettings(PlanPart):
     """One edge pod."""
 
-    places: int = Field(default=30, ge=1, description="calls at a time; measured without a late packet: README")
-    cores: float = Field(
-        default=2.0, gt=0, description="of a pod; derived: 1.5 for the calls that are meant, and spare"
-    )
+    places: int = Field(default=16, ge=1, description="calls at a time; maximum_sessions of configs/edge.cluster.yaml")
+    cores: float = Field(default=2.0, gt=0, description="of a pod; what k8s/base/edge requests")
     start: Lognormal = Lognormal(median=15.0, p95=30.0)  # derived: 4 to 5 s measured, and a pod to be scheduled
     back_sec: float = Field(default=3.0, ge=0, description="until a caller whose edge died calls again; measured")
     failed_after_hours: float = Field(default=1000.0, gt=0, description="of one, on average; assumed")
     device_replies: int = Field(
-        default=8, ge=0, description="that its own models give at a time; derived: 0.1 of a core each, beside hearing"
+        default=4, ge=0, description="that its own models give at a time; derived: 0.1 of a core each, beside hearing"
     )
     device_answer: Lognormal = Lognormal(median=0.172, p95=0.33)  # from the pause; measured median: README
     scaling: HorizontalSettings = HorizontalSettings()
@@ -85,7 +83,9 @@ class GatewaySettings(PlanPart):
 class TrafficSettings(PlanPart):
     """What goes over the network. See `deployments.plan.traffic`."""
 
-    opus_bits_per_sec: float = Field(default=32_000.0, gt=0, description="of sound, either way; assumed")
+    opus_bits_per_sec: float = Field(
+        default=32_000.0, gt=0, description="of sound; what the edge sends, and callers by assumption"
+    )
     speaking_share_only: bool = Field(default=False, description="callers who send nothing while they are silent (DTX)")
     ipv6: bool = False
     relayed_share: float = Field(default=0.15, ge=0, le=1, description="of the calls, through TURN; assumed")
