@@ -23,6 +23,7 @@ from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
 from edge_client.realtime.key_files import open_ring
+from edge_client.realtime.refusals import refuse_quietly
 from edge_client.realtime.server import create_app
 from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
@@ -176,6 +177,7 @@ class _Config(uvicorn.Config):
 
 def server_config(app: FastAPI, identity: Identity | None = None) -> uvicorn.Config:
     """How an edge is served, alone or as one of several; with an ``identity`` over TLS."""
+    refuse_quietly()
     settings: EdgeSettings = app.state.edge.settings
     limits = settings.limits
     doorway = Doorway(

@@ -9,9 +9,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
-from edge_client.workers.orders import Control, Fault, Go, Leave, Orders, Progress, Ready
+from edge_client.workers.orders import Control, Fault, Go, Leave, Message, Orders, Progress, Ready
 from routing.errors import BackendUnavailable
 
+SILENT_SEC = 120.0  # while it loads: a busy machine takes a quarter of it
 STOP_SEC = 10.0  # for a worker to end by itself: its connections have five, its last traces two, its models some
 
 
@@ -28,10 +29,10 @@ class WorkerProcess:
         """Return when the worker has loaded its models.
 
         Raises:
-            AntiphonError: it cannot, and says why, or it died.
+            AntiphonError: it cannot, and says why, or it died, or it stands still.
         """
         while True:
-            match await self._control.receive():
+            match await self._news():
                 case Ready():
                     self._ready = True
                     return
@@ -41,6 +42,15 @@ class WorkerProcess:
                     raise fault.error()
                 case _:
                     raise BackendUnavailable(f"worker {self.number} did not start: it {await self.ended()}")
+
+    async def _news(self) -> Message | None:
+        """What it says next. While it loads it tells of each step; one that is silent for so long never will be."""
+        try:
+            async with asyncio.timeout(SILENT_SEC):
+                return await self._control.receive()
+        except TimeoutError:
+            fault = f"worker {self.number} did not start: it has said nothing for {SILENT_SEC:g} s"
+            raise BackendUnavailable(fault) from None
 
     def go(self) -> None:
         """Let it take callers."""
