@@ -17,6 +17,7 @@ from routing.telemetry.metrics import (
     PLAYED,
     REFUSED_REQUESTS,
     SESSIONS,
+    SESSIONS_MOVED,
     SKIPPED,
     TIME_TO_FIRST_AUDIO,
     TURNS,
@@ -121,6 +122,11 @@ _FELT: Final = Row(
             "Requests that were not let in",
             Query(rate(REFUSED_REQUESTS.prometheus_name, "reason"), "{{reason}}"),
             unit="reqps",
+        ),
+        lines(
+            "Sessions that left draining edges, and came from them",
+            Query(f"sum by (how) (increase({SESSIONS_MOVED.prometheus_name}[$__rate_interval]))", "{{how}}"),
+            unit="short",
         ),
         lines(
             "Sound that had to be made up, and replies with holes",

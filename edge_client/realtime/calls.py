@@ -83,6 +83,7 @@ class Calls:
         call = Call(self._edge.new_id("rtc"), self._edge, passage, self._tasks, address=address)
         async with tickets.redeeming(passage) as redeem:
             answered = await call.answer(offer, parent=parent, on_place=redeem)
+        self._edge.metrics.note_moved("restored")
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)
 

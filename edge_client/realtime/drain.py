@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from edge_client.realtime import server_events as wire
 from edge_client.realtime.departure import Departure
 from edge_client.realtime.dialogue import Dialogue
+from edge_client.realtime.edge_metrics import Move
 from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import Json
 from edge_client.realtime.ticket import Tickets
@@ -99,18 +100,24 @@ class Leaver:
         return replace(self.passage, config=self.dialogue.config, past=self.dialogue.session.past(), serial=serial)
 
 
-async def depart(drain: Drain, tickets: Tickets, leaver: Leaver) -> None:
+async def depart(drain: Drain, tickets: Tickets, leaver: Leaver, on_left: Callable[[Move], None]) -> None:
     """Once the edge drains, tell the caller, give tickets while the session rests, and end it when that is due."""
     await drain.begun()
+    how: Move = "no ticket"
     loop, left_sec = asyncio.get_running_loop(), drain.left_sec
     leaver.send(wire.event("antiphon.server.draining", deadline_ms=round((time.time() + left_sec) * 1000)))
     departure = Departure(now=loop.time(), deadline=loop.time() + left_sec)
     serial = leaver.passage.serial
-    while (step := departure.look(mark := leaver.mark, loop.time())) != "leave":
-        if step == "ticket" and await _give_ticket(tickets, leaver, serial, mark):
-            serial += 1
-        await asyncio.sleep(LOOK_SEC)
-    leaver.let_go()
+    try:
+        while (step := departure.look(mark := leaver.mark, loop.time())) != "leave":
+            if step == "ticket" and await _give_ticket(tickets, leaver, serial, mark):
+                how = "ticket"
+                serial += 1
+            await asyncio.sleep(LOOK_SEC)
+        how = "cut"
+        leaver.let_go()
+    finally:
+        on_left(how)
 
 
 async def _give_ticket(tickets: Tickets, leaver: Leaver, serial: int, mark: object) -> bool:

@@ -191,6 +191,6 @@ class Edge:
             async with open_session(session_id, parts, options=options, past=passage.past) as session:
                 dialogue.start(session)
                 leaver = Leaver(dialogue=dialogue, passage=passage, send=send, let_go=let_go)
-                session.accompany(depart(self.drain, self.tickets, leaver))
+                session.accompany(depart(self.drain, self.tickets, leaver, self.metrics.note_moved))
                 session.accompany(watch_session(clock, tell=tell, dismiss=dismiss))
                 yield dialogue

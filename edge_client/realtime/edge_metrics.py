@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from edge_client.loop_lag import LoopLagStatistics
 from edge_client.realtime.guard import Reason
@@ -21,9 +21,12 @@ from routing.telemetry.process import Moment, observe_process
 from routing.telemetry.reason_class import reason_class
 from routing.turns import SPEECH_SAMPLE_RATE
 
+type Move = Literal["ticket", "no ticket", "cut", "restored"]  # how a session left a draining edge, or came from one
+
 NOBODY: Final = "none"  # the target of turns that nobody answered
 REFUSALS: Final = (*get_args(Reason.__value__), "wrong_key", "origin", "body_too_slow", "body_too_large", "no_place")
 STATES: Final[tuple[BreakerState, ...]] = ("closed", "half open", "open")  # by the number that stands for each
+MOVES: Final[tuple[Move, ...]] = get_args(Move.__value__)
 OUTCOMES: Final[tuple[str, ...]] = get_args(TurnOutcome.__value__)
 
 
@@ -86,6 +89,8 @@ class EdgeMetrics:
     def _begin(self, targets: Iterable[str]) -> None:
         """With nothing: what is absent before it happens first cannot be seen to grow."""
         self._instruments.add(metrics.UNDERRUNS, 0)
+        for how in MOVES:
+            self._instruments.add(metrics.SESSIONS_MOVED, 0, {"how": how})
         for reason in REFUSALS:
             self._instruments.add(metrics.REFUSED_REQUESTS, 0, {"reason": reason})
         for target in targets:
@@ -129,6 +134,10 @@ class EdgeMetrics:
         self._instruments.record(metrics.CONNECT_DURATION, seconds, outcome, carrier=carrier)
         if is_connected and pair_type is not None:
             self._instruments.add(metrics.CONNECTIONS, 1, {"pair": pair_type}, carrier=carrier)
+
+    def note_moved(self, how: Move) -> None:
+        """A session has left this edge while it drains, or has come from another one."""
+        self._instruments.add(metrics.SESSIONS_MOVED, 1, {"how": how})
 
     def note_refused(self, reason: str) -> None:
         """Somebody asked for something and was not let in."""

@@ -139,6 +139,7 @@ class _Visit:
         except (Unauthorized, AtCapacity, InvalidRequest) as fault:
             dialogue.refuse(_told(fault), event.event_id)
             return None
+        self._edge.metrics.note_moved("restored")
         return passage
 
     async def _receive(self, dialogue: Dialogue) -> None:

@@ -242,6 +242,13 @@ SESSIONS = Metric(
 CAPACITY = Metric(
     name="voice.session.capacity", kind="gauge", unit="{session}", description="Callers that could be connected"
 )
+SESSIONS_MOVED = Metric(
+    name="voice.sessions.moved",
+    kind="counter",
+    unit="{session}",
+    description="Sessions that left a draining edge, and those that came from one",
+    labels=("how",),  # left with a ticket, left without one, cut by us, or restored here
+)
 LOOP_LAG = Metric(
     name="voice.event_loop.lag",
     kind="gauge",
