@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from hmac import compare_digest
 
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
@@ -16,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deployments.caller_socket import CallerSocket
+from deployments.door_keys import DoorKeys
 from deployments.first_ended import first_ended
 from deployments.load_watch import LoadWatch
 from deployments.places import ServePlaces
@@ -49,6 +49,7 @@ class Ingress:
 
     def __init__(self, replicas: DeploymentHandle, settings: IngressSettings, telemetry: TelemetrySettings) -> None:
         self._settings = settings
+        self._keys = DoorKeys(settings.keys, settings.keys_file)
         self._telemetry = telemetry
         self._spans = Spans.silent()  # until the door is open
         self._places = ServePlaces(replicas, reserve_sec=settings.reserve_sec)
@@ -72,6 +73,7 @@ class Ingress:
         async with (
             process_telemetry(self._telemetry, service=names.INGRESS) as telemetry,
             process_figures(RayInstruments(), telemetry),
+            self._keys.followed(),
         ):
             self._spans = telemetry.spans(names.INGRESS)
             yield
@@ -86,7 +88,7 @@ class Ingress:
 
     async def replicas(self, request: Request) -> Response:  # noqa: ARG002
         """Who answers, for those who test and demonstrate. Only where everybody is let in anyway."""
-        if self._settings.keys:
+        if not self._keys.let_everybody_in:
             return Response(status_code=404)
         try:
             return JSONResponse(await self._places.ask_all("about"))
@@ -101,7 +103,7 @@ class Ingress:
 
     async def _receive(self, socket: WebSocket, serve: Callable[[CallerSocket], Awaitable[None]]) -> None:
         """Serve one who may come in, and say what was wrong where something is."""
-        if not self._is_known(socket):
+        if not self._keys.open(socket.headers.get("authorization")):
             await _turn_away(socket, 401, "expected a bearer token that is known here")
             return
         try:
@@ -114,11 +116,6 @@ class Ingress:
                 await socket.close(PROTOCOL_ERROR, error.code)
         except WebSocketDisconnect:
             logger.debug("a caller has hung up")
-
-    def _is_known(self, socket: WebSocket) -> bool:
-        given = socket.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        keys = [key.encode() for key in self._settings.keys]
-        return not keys or any(compare_digest(given, key) for key in keys)
 
     async def _turn(self, caller: CallerSocket) -> None:
         opening, _ = await caller.receive(within_sec=self._settings.open_sec)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from deployments.autoscaling import AutoscalingSettings
 from deployments.model_settings import settings_of
@@ -36,7 +37,12 @@ class IngressSettings(Settings):
     """The door. Several may stand side by side; they share nothing."""
 
     count: int = Field(default=1, ge=1)
-    keys: tuple[str, ...] = Field(default=(), description="who may come in: bearer tokens; none lets everybody in")
+    keys: tuple[SecretStr, ...] = Field(
+        default=(), description="who may come in: bearer tokens; without them and without a file everybody may"
+    )
+    keys_file: Path | None = Field(
+        default=None, description="more of them, one in a line, which Ray does not show; read again when it changes"
+    )
     reserve_sec: float = Field(default=0.5, gt=0, description="how long a place at a replica may take to get")
     welcome_sec: float = Field(default=2.0, gt=0, description="how long a replica may take to welcome a turn")
     open_sec: float = Field(default=5.0, gt=0, description="how long a connection may take to say what it wants")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import uvicorn
 import websockets
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -227,12 +228,21 @@ async def turned_away(url: str, key: str = "") -> tuple[int, str]:
 
 
 async def test_only_who_has_a_key_comes_in(ingress: Callable[[IngressSettings], Starlette]) -> None:
-    async with served(ingress(IngressSettings(keys=("right", "also"), open_sec=0.1))) as url:
+    keys = (SecretStr("right"), SecretStr("also"))
+    async with served(ingress(IngressSettings(keys=keys, open_sec=0.1))) as url:
         for path in ("/v1/turns", "/v1/heartbeat"):
             for key in ("", "wrong", "righ", "Bearer"):
                 assert await turned_away(url + path, key) == (401, "expected a bearer token that is known here")
         async with websockets.connect(url + "/v1/turns", additional_headers={"Authorization": "Bearer also"}) as socket:
             assert decode(await socket.recv()) == Refused(0, "timeout", "expected a message within 0.1 s, got none")
+
+
+async def test_a_file_without_keys_lets_nobody_in(
+    ingress: Callable[[IngressSettings], Starlette], tmp_path: Path
+) -> None:
+    async with served(ingress(IngressSettings(keys_file=tmp_path / "keys"))) as url:
+        for key in ("", "any"):
+            assert (await turned_away(url + "/v1/turns", key))[0] == 401
 
 
 async def test_a_path_that_leads_nowhere_is_named(ingress: Callable[[IngressSettings], Starlette]) -> None:
