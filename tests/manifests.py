@@ -183,3 +183,21 @@ def schema_faults(documents: Sequence[Mapping[str, Any]], version: str) -> list[
     faults = json.loads(outcome.stdout)
     assert isinstance(faults, list)
     return faults
+
+
+# -- pods that operators make ----------------------------------------------------------------------------------------
+
+
+def everybody(documents: Iterable[Document]) -> list[Pods]:
+    """All pods, those too that an operator makes of its resources, with the labels and the ports that it gives them."""
+    documents = list(documents)
+    return [*pods(documents), *(operated(one) for one in of_kind(documents, "Prometheus", "Alertmanager"))]
+
+
+def operated(document: Document) -> Pods:
+    name, kind = document["metadata"]["name"], document["kind"].lower()
+    labels = {kind: name, "app.kubernetes.io/name": kind, "app.kubernetes.io/managed-by": "prometheus-operator"}
+    ports = {"prometheus": {"web": 9090}, "alertmanager": {"web": 9093, "mesh-tcp": 9094}}[kind]
+    listening = [{"name": port, "containerPort": number} for port, number in ports.items()]
+    spec = {"containers": [{"name": kind, "ports": listening}], **document["spec"]}
+    return Pods(said(document), namespace(document), labels, spec)
