@@ -27,19 +27,16 @@ CHANNEL = 0x4000
 FORBIDDEN = 403
 
 
-def rendered(folder: Path, **environment: str) -> str:
+def rendered(folder: Path, secret: str = SECRET, **environment: str) -> str:
     """What render.sh writes, with the secret in ``folder``."""
+    told = variables(folder, secret) | environment
     return subprocess.run(
-        ["/bin/sh", COTURN / "render.sh"],
-        env=variables(folder) | environment,
-        check=True,
-        capture_output=True,
-        text=True,
+        ["/bin/sh", COTURN / "render.sh"], env=told, check=True, capture_output=True, text=True
     ).stdout
 
 
-def variables(folder: Path) -> dict[str, str]:
-    (folder / "secret").write_text(f"{SECRET}\n")
+def variables(folder: Path, secret: str) -> dict[str, str]:
+    (folder / "secret").write_text(secret)
     return {
         "LISTEN": HOST,
         "ALLOWED_PEERS": EDGES,
@@ -75,8 +72,7 @@ def test_the_secret_comes_from_its_file_and_is_nowhere_else(tmp_path: Path) -> N
 
 
 def test_without_a_secret_nothing_is_started(tmp_path: Path) -> None:
-    environment = variables(tmp_path)
-    (tmp_path / "secret").write_text("")
+    environment = variables(tmp_path, secret="")
     run = subprocess.run(
         ["/bin/sh", COTURN / "render.sh"], env=environment, check=False, capture_output=True, text=True
     )
@@ -105,10 +101,10 @@ def test_certificates_are_shown_where_there_are_some(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def coturn(folder: Path) -> AsyncIterator[int]:
+async def coturn(folder: Path, secret: str = SECRET) -> AsyncIterator[int]:
     """The port of one that was started with the rendered configuration, but for that port."""
     port = free_port()
-    text = await asyncio.to_thread(rendered, folder)
+    text = await asyncio.to_thread(rendered, folder, secret)
     configuration = folder / "turnserver.conf"
     content = text.replace("listening-port=3478", f"listening-port={port}")
     await asyncio.to_thread(configuration.write_text, content)
@@ -136,6 +132,14 @@ async def test_edges_make_credentials_that_it_takes_while_they_last(tmp_path: Pa
             await check_relay(settings(port, secret=SECRET[::-1]), now=time.time())
         with pytest.raises(SettingsError, match="refuses our credentials"):
             await check_relay(settings(port), now=time.time() - 3600)
+
+
+@pytest.mark.turn
+async def test_while_the_secret_is_changed_it_takes_both(tmp_path: Path) -> None:
+    new = secrets.token_hex(32)
+    async with coturn(tmp_path, secret=f"{new}\n{SECRET}") as port:
+        for each in (new, SECRET):
+            assert (await check_relay(settings(port, secret=each), now=time.time())).startswith(f"{HOST}:")
 
 
 @pytest.mark.turn

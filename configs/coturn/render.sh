@@ -2,7 +2,7 @@
 # The configuration that coturn starts with, on stdout: turnserver.conf, and what is known only where it runs.
 #   LISTEN          addresses to listen on, the first also to relay from
 #   ALLOWED_PEERS   addresses, or ranges like 10.244.0.0-10.244.255.255, that a relay may lead to
-#   SECRET_FILE     the secret that edges share (peer.turn.secret)
+#   SECRET_FILE     the secret that edges share (peer.turn.secret); while it is changed the old one too, each in a line
 #   STATE           a folder that can be written to
 #   TLS             a folder with tls.crt and tls.key; where they are missing there is no TLS
 set -eu
@@ -21,6 +21,5 @@ else
     printf 'no-tls\nno-dtls\n'
 fi
 printf 'pidfile=%s\nuserdb=%s\n' "$STATE/turnserver.pid" "$STATE/turndb"
-secret=$(cat "$SECRET_FILE")
-[ -n "$secret" ] || { echo "render.sh: expected a secret in $SECRET_FILE, got an empty file" >&2; exit 1; }
-printf 'static-auth-secret=%s\n' "$secret"
+[ -s "$SECRET_FILE" ] || { echo "render.sh: expected a secret in $SECRET_FILE, got none" >&2; exit 1; }
+sed -n 's/^\([^[:space:]][^[:space:]]*\)$/static-auth-secret=\1/p' "$SECRET_FILE"
