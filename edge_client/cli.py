@@ -182,7 +182,7 @@ def _welcome(url: str, settings: EdgeSettings) -> None:
     if settings.engine == "tone":
         _explain_tone(settings)
     if settings.development:
-        typer.echo(f"Development mode, without API keys: it listens on {settings.host} only, for whoever is on this machine.")
+        typer.echo(f"Development mode, without API keys: whoever is on this machine may call, at {settings.host} only.")
     typer.echo("Open the address in a browser, or call it: antiphon call " + url)
     sys.stdout.flush()
 
