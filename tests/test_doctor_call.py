@@ -25,7 +25,9 @@ async def test_sound_comes_over_a_call_in_which_nobody_speaks() -> None:
 async def test_a_key_that_is_not_taken_is_told() -> None:
     async with running_edge(api_keys=(KEY,)) as edge:
         [found] = await look_at_call(edge.url, key="another")
+        [unasked] = await look_at_call(edge.url, key=None)
     assert (found.verdict, "--key" in found.advice) == ("fault", True)
+    assert (unasked.verdict, unasked.found) == ("skipped", "it asks for a key")
 
 
 async def test_a_full_edge_is_told() -> None:

@@ -42,7 +42,7 @@ def test_a_file_that_everybody_reads_is_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "verdict", "told"),
-    [("", "fault", "none in"), ("\n \n", "fault", "none in"), ("short\n", "warning", "1 of 1")],
+    [("", "fault", "got none"), ("\n \n", "fault", "got none"), ("short\n", "warning", "1 of 1")],
 )
 def test_no_keys_and_short_ones_are_told(tmp_path: Path, text: str, verdict: str, told: str) -> None:
     found = look(written(tmp_path, text))

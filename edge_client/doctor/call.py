@@ -9,7 +9,7 @@ from edge_client.caller.line import until
 from edge_client.caller.question import Question, synthesised
 from edge_client.caller.spoken import Reply
 from edge_client.doctor.aside import aside
-from edge_client.doctor.finding import Finding, fault, ok, warning
+from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
 from routing.errors import AtCapacity, BackendError, InvalidRequest
 from routing.turns import Samples
 
@@ -35,7 +35,15 @@ async def look_at_call(url: str, *, key: str | None) -> list[Finding]:
             packets = await _packets(call)
             return [_heard(packets, call)]
     except (BackendError, InvalidRequest) as error:
-        return [_no_call(error)]
+        return [_unasked() if _wants_key(error) and not key else _no_call(error)]
+
+
+def _wants_key(error: Exception) -> bool:
+    return isinstance(error, InvalidRequest) and "answered 401" in str(error)
+
+
+def _unasked() -> Finding:
+    return skipped(ABOUT, "it asks for a key", advice="Give one that it takes: --key, or ANTIPHON_API_KEYS.")
 
 
 def _silence(count: int) -> Samples:
@@ -70,10 +78,12 @@ def _no_call(error: BackendError | InvalidRequest) -> Finding:
 def _advice(error: BackendError | InvalidRequest) -> str:
     if isinstance(error, AtCapacity):
         return "It is full, or leaves: ask again later, or call another one."
-    if isinstance(error, InvalidRequest) and "401" in str(error):
+    if _wants_key(error):
         return "Give a key that it takes: --key, or ANTIPHON_API_KEYS."
     if isinstance(error, InvalidRequest):
         return "It refused the offer: see that it is an edge, and what its log says."
+    if "certificate" in str(error).lower():
+        return "Its certificate is not trusted here: have one made that is, or call it by the name in it."
     if "UDP" in str(error) or "ended the call" in str(error):
         return UDP_ADVICE
     return "See that it runs, and that its address is right."

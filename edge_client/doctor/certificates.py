@@ -13,6 +13,8 @@ from cryptography import x509
 
 from edge_client.doctor.finding import Finding, fault, ok, warning
 from edge_client.settings import EdgeSettings
+from edge_client.tls import Identity
+from routing.errors import SettingsError
 
 SOON_DAYS = 14
 MAKE_NEW = "Have it renewed, and put the new files in place."
@@ -49,36 +51,19 @@ def _shown_to_the_cloud(settings: EdgeSettings, now: datetime) -> Iterator[Findi
 
 def _judged(files: Files, host: str | None, now: datetime) -> Finding:
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.certificate, files.key, password=_no_password)
+        Identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files.certificate, files.key)  # takes them as the edge does
         shown = x509.load_pem_x509_certificates(files.certificate.read_bytes())[0]
-    except ssl.SSLError as error:
-        return _mismatch(files, error)
-    except (OSError, ValueError) as error:
-        return _unreadable(files.about, files.certificate, error)
+    except (SettingsError, OSError, ValueError) as error:
+        return _unusable(files.about, error)
     return _dates(files, shown, now) or _name(files, shown, host) or _fine(files, shown, now)
 
 
-def _no_password() -> bytes:
-    """Else the terminal would be asked, and nobody may sit there."""
-    raise ValueError("the key is locked with a password, which an edge cannot type")
-
-
-def _mismatch(files: Files, error: ssl.SSLError) -> Finding:
-    return fault(
-        files.about,
-        f"{error.reason or error} in {files.certificate} and {files.key or 'itself'}",
-        expected="a certificate and the key that belongs to it, both in PEM",
-        advice="Name the files of one and the same pair.",
-    )
-
-
-def _unreadable(about: str, file: Path, error: OSError | ValueError) -> Finding:
-    reason = f"{error.filename or file}: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"
+def _unusable(about: str, error: Exception) -> Finding:
     return fault(
         about,
-        reason,
-        expected="files in PEM that the edge's user can read",
-        advice="Correct the path, or give the user that runs the edge the right to read them.",
+        str(error),
+        expected="files that an edge can use",
+        advice="Name the files of one and the same pair, in PEM, and let the edge's user read them.",
     )
 
 
@@ -148,8 +133,6 @@ def _authority(file: Path) -> Finding:
     about = "authority of the cloud"
     try:
         ssl.create_default_context(cafile=file)
-    except ssl.SSLError as error:
-        return _unreadable(about, file, ValueError(error.reason or str(error)))
-    except OSError as error:
-        return _unreadable(about, file, error)
+    except OSError as error:  # an SSLError is one
+        return _unusable(about, error)
     return ok(about, f"certificates in {file}")

@@ -28,6 +28,7 @@ from edge_client.doctor.upstream import look_at_upstream
 from edge_client.doctor.web import as_http
 from edge_client.models.store import ModelStore, default_folder
 from edge_client.settings import EdgeSettings
+from routing.errors import SettingsError
 
 TURN_LIMIT_SEC = 20.0  # several servers, each of which is given five seconds
 TORCH_SEC = 60.0  # it takes long to import
@@ -154,8 +155,8 @@ def _set(settings: EdgeSettings | None) -> Iterator[str]:
             yield from _keys_in(file)
 
 
-def _keys_in(file: Path) -> list[str]:
+def _keys_in(file: Path) -> tuple[str, ...]:
     try:
         return read_keys(file)
-    except (OSError, UnicodeDecodeError):
-        return []
+    except SettingsError:
+        return ()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_client.doctor.finding import Finding, fault, ok, warning
+from edge_client.realtime.key_files import SHORTEST_SIGNING_KEY
 from edge_client.settings import EdgeSettings
+from routing.errors import SettingsError
+from routing.key_file import KeyFile
 
 SHORTEST_KEY = 16  # characters; `openssl rand -hex 32` gives 64
 
@@ -24,40 +27,37 @@ def _in_settings(settings: EdgeSettings) -> Iterator[Finding]:
 
 
 def _in_files(settings: EdgeSettings) -> Iterator[Finding]:
-    files = {"API keys' file": settings.api_keys_file, "signing keys' file": settings.signing_keys_file}
-    for about, file in files.items():
-        if file is not None:
-            yield _file(about, file)
+    if settings.api_keys_file:
+        yield _file("API keys' file", settings.api_keys_file, 1)
+    if settings.signing_keys_file:
+        yield _file("signing keys' file", settings.signing_keys_file, SHORTEST_SIGNING_KEY)
 
 
-def _file(about: str, file: Path) -> Finding:
+def _file(about: str, file: Path, shortest: int) -> Finding:
     try:
-        mode, keys = file.stat().st_mode, read_keys(file)
-    except (OSError, UnicodeDecodeError) as error:
-        return _unreadable(about, file, error)
-    if not keys:
-        return fault(about, f"none in {file}", expected="a key in a line", advice="Write one: openssl rand -hex 32")
+        keys, mode = read_keys(file, shortest=shortest), file.stat().st_mode
+    except SettingsError as error:
+        return _unreadable(about, error)
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         return _open_to_all(about, file, mode)
     return _judged(about, keys, f"in {file}")
 
 
-def read_keys(file: Path) -> list[str]:
-    """One in a line.
+def read_keys(file: Path, *, shortest: int = 1) -> tuple[str, ...]:
+    """As the edge reads them.
 
     Raises:
-        OSError, UnicodeDecodeError: it cannot be read.
+        SettingsError: it cannot be read, or is not as it should be.
     """
-    return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    return KeyFile(file, lambda keys: None, shortest=shortest).read()
 
 
-def _unreadable(about: str, file: Path, error: OSError | UnicodeDecodeError) -> Finding:
-    reason = error.strerror if isinstance(error, OSError) else "it is no text"
+def _unreadable(about: str, error: SettingsError) -> Finding:
     return fault(
         about,
-        f"{file}: {reason}",
-        expected="a file that the edge's user can read",
-        advice="Correct the path, or give the user that runs the edge the right to read it.",
+        str(error),
+        expected="a file with a key in a line, which the edge's user can read",
+        advice="Correct the path or the file's rights; a key is made by: openssl rand -hex 32",
     )
 
 
@@ -70,7 +70,7 @@ def _open_to_all(about: str, file: Path, mode: int) -> Finding:
     )
 
 
-def _judged(about: str, keys: list[str], where: str) -> Finding:
+def _judged(about: str, keys: Sequence[str], where: str) -> Finding:
     short = sum(len(key) < SHORTEST_KEY for key in keys)
     if short:
         return warning(
