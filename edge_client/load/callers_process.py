@@ -62,6 +62,7 @@ def main() -> None:
     """Run as a process; Ctrl-C is for the parent, who then lets us end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to_stderr(logging.ERROR, "text")
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that aiortc leaves behind a line that is gone
     task = Task.read(sys.stdin.readline())
     questions = [Question(Path(file).stem, np.load(file)) for file in task.questions]
     run(_work(task, questions))
@@ -136,8 +137,11 @@ async def _orders() -> asyncio.StreamReader:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the parent is gone, and with it everybody who wanted to know
+        return
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from edge_client.load.record import LoadRecord
 from edge_client.load.report import LoadReport, as_json, errors_table, remarks, verdict_table, waits_table
 from edge_client.load.run import Setting, Tell, calm, make_calls
 from edge_client.load.server_watch import watching
-from edge_client.load.steps import step_plan, steps_json, steps_table, take_step, verdict
+from edge_client.load.steps import Step, step_plan, steps_json, steps_table, take_step, verdict
 
 LEAVING_SEC: Final = 120.0  # at most, until nothing is held any more that a call has needed
 PLACES: Final = 16  # that an edge has of itself
@@ -112,7 +113,7 @@ async def load(work: Workplace) -> bool:
         await make_calls(work.plan, work.setting, record)
     finally:  # what was measured before Ctrl-C was measured all the same
         report = _report(work, record, before=before)
-        _show(report, work.output)
+        await _show(report, work.output)
     return report.figures.is_clean
 
 
@@ -132,7 +133,7 @@ def _report(
     )
 
 
-def _show(report: LoadReport, output: Output) -> None:
+async def _show(report: LoadReport, output: Output) -> None:
     if not report.record.calls:
         return
     figures = report.figures
@@ -141,14 +142,15 @@ def _show(report: LoadReport, output: Output) -> None:
         output.console.print(errors_table(figures))
     if report.findings:
         output.console.print(verdict_table(report.findings))
-    _write_json(output, as_json(report))
-    if output.html_file:
-        output.html_file.write_text(html(report), encoding="utf-8")
+    await asyncio.to_thread(_write, output, lambda: as_json(report), lambda: html(report))
 
 
-def _write_json(output: Output, report: Mapping[str, Any]) -> None:
+def _write(output: Output, report: Callable[[], Mapping[str, Any]], page: Callable[[], str]) -> None:
+    """The files that are wanted. Blocks: plots are drawn."""
     if output.json_file:
-        output.json_file.write_text(json.dumps(report) + "\n", encoding="utf-8")
+        output.json_file.write_text(json.dumps(report()) + "\n", encoding="utf-8")
+    if output.html_file:
+        output.html_file.write_text(page(), encoding="utf-8")
 
 
 # -- a soak ------------------------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ async def soak(work: Workplace) -> bool:
         after = await calm(watch, at_most_sec=LEAVING_SEC, like=before)
     finally:
         report = _report(work, record, before=before, after=after)
-        _show(report, work.output)
+        await _show(report, work.output)
     return report.figures.is_clean and not report.leaked
 
 
@@ -192,8 +194,13 @@ async def climb(work: Workplace, counts: Sequence[int], *, hold_sec: float) -> b
                 taken.append(await take_step(plan, work.setting, before))
     finally:
         if taken:
-            work.output.console.print(steps_table(taken), *verdict(taken), f"[dim]{work.conditions} at the start[/]")
-            _write_json(work.output, steps_json(taken, work.plan, work.conditions))
-            if work.output.html_file:
-                work.output.html_file.write_text(steps_html(taken, work.plan, work.conditions), encoding="utf-8")
+            await _show_steps(work, taken)
     return all(step.figures.is_clean for step in taken)
+
+
+async def _show_steps(work: Workplace, taken: Sequence[Step]) -> None:
+    plan, beside = work.plan, work.conditions
+    work.output.console.print(steps_table(taken), *verdict(taken), f"[dim]{beside} at the start[/]", sep="\n")
+    await asyncio.to_thread(
+        _write, work.output, lambda: steps_json(taken, plan, beside), lambda: steps_html(taken, plan, beside)
+    )

@@ -1,0 +1,49 @@
+"""What a server takes, as it says itself."""
+
+from __future__ import annotations
+
+import os
+
+from edge_client.load.run import calm
+from edge_client.load.server_watch import read_statistics, watching
+from edge_client.process_figures import PROCESSES
+from tests.edge import running_edge
+
+HAS_PROCESSES = PROCESSES.exists()
+
+
+def test_the_figures_of_an_edge_are_read_by_their_names() -> None:
+    told = {
+        "sessions": 3,
+        "loop_lag_ms": {"p50": 0.1, "p99": 4.5, "max": 9.0},
+        "process": {"tasks": 40, "cpu_ms": 1500, "resident_bytes": 300},
+    }
+    assert read_statistics(told) == {
+        "sessions": 3.0,
+        "tasks": 40.0,
+        "resident_bytes": 300.0,
+        "cpu_sec": 1.5,
+        "loop_lag_ms": 4.5,
+    }
+
+
+def test_what_another_server_tells_is_none_of_ours() -> None:
+    assert read_statistics({"sessions": "many"}) == {}
+    assert read_statistics({"sessions": 1}) == {"sessions": 1.0}
+
+
+async def test_an_edge_is_asked_and_its_process_looked_at(nothing_left_behind: None) -> None:
+    async with running_edge() as edge, watching(edge.url, key=None, pid=os.getpid()) as watch:
+        figures = await calm(watch, at_most_sec=5)
+    assert figures["sessions"] == figures["calls"] == 0
+    assert figures["tasks"] > 0
+    assert ("files" in figures) is HAS_PROCESSES
+
+
+async def test_a_server_that_does_not_tell_is_asked_once(nothing_left_behind: None) -> None:
+    async with (
+        running_edge(api_keys=("right-key-of-the-operator",)) as edge,
+        watching(edge.url, key="wrong", pid=None) as watch,
+    ):
+        assert await watch.look() == {}
+    assert await watch.look() == {}  # with a client that is closed: nobody was asked
