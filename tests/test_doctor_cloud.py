@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from websockets.asyncio.server import ServerConnection, serve
 
 from edge_client.cloud.settings import CloudSettings
 from edge_client.doctor.cloud import look_at_cloud
 from edge_client.doctor.finding import Finding
 from routing.load import Load
+from routing.wire import VERSION
 from tests.certificates import Pair, certificate_pair
 from tests.cloud_server import CloudServer, Faults, cloud_server
 from tests.otlp_sink import black_hole, nobody_listens
@@ -63,6 +65,18 @@ async def test_what_a_cloud_refuses_is_told_with_what_to_do(faults: Faults, advi
     assert found.verdict == "fault"
     assert advised in found.advice
     assert KEY.get_secret_value() not in found.line
+
+
+async def test_a_cloud_of_another_protocol_is_told() -> None:
+    async def answer(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(bytes([VERSION + 1]) + b"\x00{}")
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        (port,) = (listening.getsockname()[1] for listening in server.sockets)
+        [found] = await look(f"ws://127.0.0.1:{port}")
+    assert (found.verdict, "keep to the protocol" in found.found) == ("fault", True)
+    assert "same protocol" in found.advice
 
 
 async def test_nobody_there_is_a_fault() -> None:

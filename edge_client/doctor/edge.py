@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
-from edge_client.doctor.web import Answered, as_http, asked, why
+from edge_client.doctor.web import Answered, asked, edge_of, why
 
 SECRET_SEC = 30  # how long the client secret that is asked for would live
 UNREACHABLE = "Start it (antiphon edge), correct the address, or open the way to it through proxies and firewalls."
@@ -38,7 +38,7 @@ async def probes(url: str) -> list[Finding]:
 
 async def look_at_edge(url: str, *, key: str | None) -> list[Finding]:
     """An edge anywhere, as callers find it; with a ``key`` where it asks for one."""
-    base = as_http(url).removesuffix("/v1/realtime/calls").removesuffix("/v1/realtime").removesuffix("/v1")
+    base = edge_of(url)
     try:
         health = await asked(f"{base}/healthz")
     except (httpx.HTTPError, OSError, ValueError) as error:

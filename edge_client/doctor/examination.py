@@ -22,7 +22,7 @@ from edge_client.doctor.keys import look_at_keys, read_keys
 from edge_client.doctor.machine import look_at_machine, this_machine
 from edge_client.doctor.packages import look_at_packages
 from edge_client.doctor.ports import look_at_port
-from edge_client.doctor.relay import look_at_relays
+from edge_client.doctor.relay import CALLERS, look_at_callers_relays, look_at_relays
 from edge_client.doctor.sound import look_at_sound
 from edge_client.doctor.upstream import look_at_upstream
 from edge_client.doctor.web import as_http
@@ -112,6 +112,7 @@ def _at_work(settings: EdgeSettings | None, visit: Visit) -> Iterator[Check]:
 def _from_outside(settings: EdgeSettings | None, visit: Visit) -> Iterator[Check]:
     if visit.url:
         yield Check("edge", partial(look_at_edge, visit.url, key=_key(settings, visit)), TURN_LIMIT_SEC)
+        yield Check(CALLERS, partial(look_at_callers_relays, visit.url, key=_key(settings, visit)), TURN_LIMIT_SEC)
         yield Check("call", partial(call.look_at_call, visit.url, key=_key(settings, visit)), call.CALL_SEC)
 
 

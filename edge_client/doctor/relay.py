@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from dataclasses import replace
 
+import httpx
 from aioice.stun import TransactionFailed
 
 from edge_client.doctor.finding import Finding, fault, ok, skipped
-from edge_client.webrtc.turn import TurnSettings, check_relay
+from edge_client.doctor.web import asked, edge_of, why
+from edge_client.webrtc.turn import OWN_NAME, Relays, TurnSettings, relays, try_relay
 from routing.errors import SettingsError
 
 ABOUT = "TURN"
+CALLERS = "TURN of callers"
 REFUSED_CODES = {401, 403, 441}  # the credentials, by RFC 8656; others are about quotas and what it can do
 WRONG_SECRET = (
     "Make peer.turn.secret the server's static-auth-secret, and see that both clocks agree"
@@ -22,23 +27,54 @@ UNREACHABLE = "See that it runs, that its address and transport are right, and t
 
 async def look_at_relays(settings: TurnSettings) -> list[Finding]:
     """Ask each server for a relay, and give it back."""
-    if not settings.urls:
+    told = relays(settings, name=OWN_NAME, now=time.time())
+    if told is None:
         return [skipped(ABOUT, "no TURN server is set", advice="Callers behind strict firewalls would need one.")]
-    return list(await asyncio.gather(*(_asked(settings, url) for url in settings.urls)))
+    return await _all_asked(ABOUT, told)
 
 
-async def _asked(settings: TurnSettings, url: str) -> Finding:
+async def look_at_callers_relays(url: str, *, key: str | None) -> list[Finding]:
+    """Ask an edge for the relays of its callers, and those for one, as a caller here would."""
     try:
-        address = await check_relay(settings.model_copy(update={"urls": (url,)}), now=time.time())
+        answered = await asked(f"{edge_of(url)}/v1/realtime/ice_servers", key=key)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        return [skipped(CALLERS, f"the edge cannot be asked: {why(error)}")]
+    if answered.status != httpx.codes.OK:
+        return [skipped(CALLERS, f"the edge tells of none: HTTP {answered.status}")]
+    told = _told(answered.body)
+    if told is None:
+        return [skipped(CALLERS, "the edge has none for its callers")]
+    return await _all_asked(CALLERS, told)
+
+
+def _told(body: bytes) -> Relays | None:
+    """As an edge writes them; None where there are none."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return None
+    match told:
+        case {"ice_servers": [{"urls": [*urls], "username": str(name), "credential": str(word)}]} if urls:
+            return Relays(tuple(map(str, urls)), name, word, 0)
+    return None
+
+
+async def _all_asked(about: str, told: Relays) -> list[Finding]:
+    return list(await asyncio.gather(*(_asked(about, replace(told, urls=(url,))) for url in told.urls)))
+
+
+async def _asked(about: str, told: Relays) -> Finding:
+    try:
+        address = await try_relay(told)
     except SettingsError as error:
-        return _judged(url, error)
-    return ok(ABOUT, f"{url} gives relays, such as {address}")
+        return _judged(about, told.urls[0], error)
+    return ok(about, f"{told.urls[0]} gives relays, such as {address}")
 
 
-def _judged(url: str, error: SettingsError) -> Finding:
+def _judged(about: str, url: str, error: SettingsError) -> Finding:
     cause = error.__cause__
     if not isinstance(cause, TransactionFailed):
-        return fault(ABOUT, str(error), expected=f"an answer of {url}", advice=UNREACHABLE)
+        return fault(about, str(error), expected=f"an answer of {url}", advice=UNREACHABLE)
     code, _ = cause.response.attributes.get("ERROR-CODE", (0, ""))
     advice = WRONG_SECRET if code in REFUSED_CODES else "Its own log says why: most often its quota or its relay ports."
-    return fault(ABOUT, f"{url} refuses: {cause}", expected="a relay for our credentials", advice=advice)
+    return fault(about, f"{url} refuses: {cause}", expected="a relay for our credentials", advice=advice)

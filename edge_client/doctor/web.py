@@ -85,6 +85,11 @@ def as_http(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
+def edge_of(url: str) -> str:
+    """Where an edge is: ``url`` may end anywhere on the way to where it takes offers."""
+    return as_http(url).removesuffix("/v1/realtime/calls").removesuffix("/v1/realtime").removesuffix("/v1")
+
+
 def base_of(url: str) -> str:
     """Only the server of it, without a path, a user or a password."""
     parts = urlsplit(as_http(url))

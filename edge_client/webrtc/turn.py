@@ -79,7 +79,11 @@ def own_servers(settings: TurnSettings, *, now: float) -> list[RTCIceServer]:
     own = relays(settings, name=OWN_NAME, now=now)
     if own is None:
         return []
-    return [RTCIceServer(urls=list(own.urls), username=own.username, credential=own.credential)]
+    return [_ice_server(own)]
+
+
+def _ice_server(told: Relays) -> RTCIceServer:
+    return RTCIceServer(urls=list(told.urls), username=told.username, credential=told.credential)
 
 
 async def check_relay(settings: TurnSettings, *, now: float) -> str:
@@ -90,10 +94,22 @@ async def check_relay(settings: TurnSettings, *, now: float) -> str:
     Raises:
         SettingsError: it gives none; the message says why.
     """
-    options = connection_kwargs(own_servers(settings, now=now))
-    if "turn_server" not in options:
+    own = relays(settings, name=OWN_NAME, now=now)
+    if own is None:
         raise SettingsError("peer.turn: expected the address of a TURN server that can be used, got none")
-    where = settings.urls[0]
+    return await try_relay(own)
+
+
+async def try_relay(told: Relays) -> str:
+    """The same with what a caller was told. Of several addresses the first is asked.
+
+    Raises:
+        SettingsError: it gives none; the message says why.
+    """
+    where = told.urls[0]
+    options = connection_kwargs([_ice_server(told)])
+    if "turn_server" not in options:
+        raise SettingsError(f"peer.turn: expected the address of a TURN server that can be used, got {where}")
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_SEC):
             return await _borrow(options)
