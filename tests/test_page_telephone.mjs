@@ -162,3 +162,64 @@ test("a reply that was heard out is reported with what the browser counted, by t
   const { type, turn_id, packets_lost, clock } = connection.sent.at(-1);
   assert.deepEqual([type, turn_id, packets_lost, Math.abs(clock.offset_ms) < 1_000], ["antiphon.turn.report", "turn_1", undefined, true]);
 });
+
+// -- an edge that is about to end --------------------------------------------------------------------------------------
+
+const ticket = { type: "antiphon.session.ticket", event_id: "event_9", ticket: "sealed", expires_at: 1_700_000_000 };
+
+test("a session moves to another edge without a word, with the microphone and nothing said twice", async () => {
+  const telephone = await talking(answer);
+  const [old] = connections;
+  old.tell({ type: "response.output_text.done", item_id: "a", response_id: "r", text: "Hello.", event_id: "event_2" });
+  old.tell({ type: "antiphon.server.draining", event_id: "event_3", deadline_ms: 1 });
+  old.tell(ticket);
+  await settle();
+  const next = connections[1];
+  assert.deepEqual([posts[1].body.get("sdp"), posts[1].body.get("ticket")], ["offer", "sealed"]);
+  assert.deepEqual(Object.keys(posts[1].headers), []);
+  assert.notEqual(next.sender.track, microphones[0]);
+  next.open();
+  next.tell({ type: "session.created", event_id: "event_1" });
+  await settle();
+  assert.equal(old.connectionState, "closed");
+  assert.equal(next.sender.track, microphones[0]);
+  assert.equal(telephone.lineState.name, "live");
+  assert.deepEqual(types(next), ["antiphon.clock.ping"]);
+  assert.deepEqual(telephone.conversation.captions.map(({ text }) => text), ["Hello."]);
+  telephone.type("And now?");
+  assert.deepEqual(types(next).slice(1), ["conversation.item.create", "response.create"]);
+  assert.deepEqual(posts.map(({ method }) => method), ["POST", "POST"]);
+});
+
+test("who speaks before the other edge is there stays, and moves with the next ticket", async () => {
+  const telephone = await talking(answer, answer);
+  const [old] = connections;
+  old.tell(ticket);
+  await settle();
+  old.tell({ type: "input_audio_buffer.speech_started", event_id: "event_10", item_id: "b", audio_start_ms: 1 });
+  connections[1].open();
+  await settle();
+  assert.deepEqual([old.connectionState, connections[1].connectionState], ["new", "closed"]);
+  assert.equal(telephone.line.call.track, microphones[0]);
+  old.tell({ ...ticket, event_id: "event_11", ticket: "next" });
+  await settle();
+  connections[2].open();
+  await settle();
+  assert.equal(posts[2].body.get("ticket"), "next");
+  assert.deepEqual([old.connectionState, connections[2].connectionState], ["closed", "new"]);
+});
+
+test("where nobody takes the session over yet it is tried again, and a ticket that is no good is not", async () => {
+  const full = () => Response.json({ error: { message: "full" } }, { status: 503, headers: { "Retry-After": "1" } });
+  const bad = () => Response.json({ error: { message: "used" } }, { status: 401 });
+  const telephone = await talking(full, bad);
+  connections[0].tell(ticket);
+  await settle();
+  mock.timers.tick(1_000);
+  await settle();
+  assert.equal(posts.length, 3);
+  mock.timers.tick(1_500);
+  await settle();
+  assert.equal(posts.length, 3);
+  assert.deepEqual([telephone.lineState.name, connections[0].connectionState], ["live", "new"]);
+});

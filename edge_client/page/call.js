@@ -26,6 +26,7 @@ const SILENCE = "Nothing arrives any more.";
  * @property {string | null} key
  * @property {MediaStreamTrack} track  what the server is to hear
  * @property {Resumption} [resumption]  of the session to go on with
+ * @property {string} [ticket]  for a session that another edge has let go
  * @property {(stream: MediaStream) => void} onStream  the reply's sound
  * @property {(event: any) => void} onEvent  never called twice for the same event
  */
@@ -38,13 +39,15 @@ export class Call {
   #sender;
   #key;
   #isResumed;
+  #ticket;
   #location = /** @type {string | null} */ (null);
   #timers = /** @type {number[]} */ ([]);
   #farewell = /** @type {Promise<void> | null} */ (null);
 
   /** @param {CallParts} parts */
-  constructor({ track, key, resumption, onStream, onEvent }) {
+  constructor({ track, key, resumption, ticket, onStream, onEvent }) {
     this.#key = key;
+    this.#ticket = ticket;
     this.resumption = resumption ?? new Resumption();
     this.#isResumed = this.resumption.isPossible;
     this.#sender = this.#connection.addTrack(track, new MediaStream([track]));
@@ -138,8 +141,8 @@ export class Call {
 
   /** @type {(url: URL, sdp: string, signal: AbortSignal) => Promise<string>} */
   async #post(url, sdp, signal) {
-    const headers = { ...this.#authorization, ...this.resumption.headers, "Content-Type": "application/sdp" };
-    const response = await fetch(url, { method: "POST", headers, body: sdp, signal });
+    const headers = { ...this.#authorization, ...this.resumption.headers };
+    const response = await fetch(url, { method: "POST", signal, ...offered(sdp, this.#ticket, headers) });
     if (!response.ok) throw await refusal(response);
     const location = response.headers.get("Location");
     this.#location = location && new URL(location, url).href;
@@ -196,6 +199,19 @@ export class Call {
 function hasten(receiver) {
   if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
   else if ("playoutDelayHint" in receiver) Object.assign(receiver, { playoutDelayHint: 0 }); // its older name
+}
+
+/**
+ * @param {string} sdp
+ * @param {string | undefined} ticket  goes beside it, in a form: of which the browser writes the type itself
+ * @param {Record<string, string>} headers
+ */
+function offered(sdp, ticket, headers) {
+  if (ticket === undefined) return { headers: { ...headers, "Content-Type": "application/sdp" }, body: sdp };
+  const form = new FormData();
+  form.set("sdp", sdp);
+  form.set("ticket", ticket);
+  return { headers, body: form };
 }
 
 /** @type {(response: Response) => Promise<Refusal>} */

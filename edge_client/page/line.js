@@ -10,7 +10,8 @@
  * @property {() => void} hangUp  ends the session
  * @property {() => void} close  ends the connection
  *
- * @typedef {"called" | "resumed" | "revived"} Reached  a new session; the same over another connection; the same call
+ * @typedef {"called" | "resumed" | "revived" | "moved"} Reached  a new session; the same over another connection; the
+ * same call; the same session at another edge
  * `fault`: why the last attempt or call ended, null before the first.
  *
  * @typedef {{name: "idle"}
@@ -91,6 +92,30 @@ export class Line {
     this.#skipPause.abort();
   }
 
+  /**
+   * The edge of this call is about to end: a call that another one has taken over becomes the one in use. Resolves with
+   * whether it has; not where this call is another one by then, or may no longer be left.
+   *
+   * @param {(signal: AbortSignal) => Promise<Call>} dial  resolves when the offer was answered
+   * @param {() => Promise<boolean>} mayLeave  asked when the other call is there
+   */
+  async move(dial, mayLeave) {
+    const old = this.call;
+    const signal = this.#hangUp?.signal;
+    if (!old || !signal || old.health.state !== "alive") return false;
+    const next = await dial(signal);
+    await Promise.race([next.health.until("alive", "ended"), aborted(signal)]);
+    const isThere = next.health.state === "alive" && (await mayLeave());
+    if (!isThere || signal.aborted || this.call !== old) {
+      next.close();
+      return false;
+    }
+    this.call = next;
+    old.close();
+    this.#report({ name: "live", reached: "moved" });
+    return true;
+  }
+
   /** @type {(signal: AbortSignal) => Promise<LineState>} */
   async #keepUp(signal) {
     let attempt = 0;
@@ -158,9 +183,12 @@ export class Line {
 
   /** @type {(signal: AbortSignal) => Promise<unknown>} */
   async #interruption(signal) {
-    const call = /** @type {Call} */ (this.call);
-    await Promise.race([call.health.until("silent", "ended"), aborted(signal)]);
-    return signal.aborted ? null : this.#lapse();
+    for (;;) {
+      const call = this.call;
+      await Promise.race([call?.health.until("silent", "ended"), aborted(signal)]);
+      if (signal.aborted) return null;
+      if (call === this.call) return this.#lapse(); // or else it was left for another one
+    }
   }
 
   /** The call has failed, and is kept only if its session may go on. Returns what happened to it. */

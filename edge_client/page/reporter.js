@@ -10,6 +10,10 @@ import { pingClock, reportTurn } from "./requests.js";
 const FIRST_PINGS = 5;
 const PING = "aside_ping"; // the ids of requests that are no part of the conversation begin so
 const REPORT = "aside_report";
+const MOVED = "page.session.moved";
+
+/** The page's own: the session goes on at another edge. */
+export const MOVED_EVENT = Object.freeze({ type: MOVED });
 
 /**
  * @typedef {import("./requests.js").Request} Request
@@ -47,7 +51,7 @@ export class Reporter {
 
   /** @type {(event: any, turns: readonly import("./turns.js").Turn[]) => void} */
   follow(event, turns) {
-    if (event.type === "session.created") this.#begin();
+    if (event.type === "session.created" || event.type === MOVED) this.#begin();
     if (event.type === "response.created") this.#ping();
     for (const turn of turns) if (isComplete(turn)) this.#report(turn);
   }

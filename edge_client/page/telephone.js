@@ -3,11 +3,14 @@
 import { Call } from "./call.js";
 import { pageNow } from "./clock.js";
 import { Conversation } from "./conversation.js";
+import { Refusal } from "./faults.js";
+import { Invitation } from "./invitation.js";
 import { Line } from "./line.js";
 import { tabMemory } from "./memory.js";
 import { Microphone } from "./microphone.js";
 import { Reception } from "./reception.js";
 import { Sound } from "./sound.js";
+import { MOVED_EVENT } from "./reporter.js";
 import { between, counters } from "./statistics.js";
 import { Stopwatch } from "./stopwatch.js";
 import { arrivedEvent, heardEvent, receptionEvent, v2vEvent } from "./turns.js";
@@ -32,6 +35,10 @@ const CALLS_URL = "v1/realtime/calls"; // relative to the page, which may live u
 const SPEECH_TAIL_MS = 150; // the last syllable is still on its way when the button is let go
 const SHORTEST_SPEECH_MS = 250; // holding the button for less says nothing
 
+const HUSH_MS = 50; // from one look to the next whether somebody speaks
+const LONGEST_HUSH_MS = 3_000; // some rooms are never silent
+const MOVE_PAUSE_MS = 1_000; // another edge may have no place yet
+
 export class Telephone {
   #stopwatch = new Stopwatch();
   #lastCounters = /** @type {import("./statistics.js").Counters | null} */ (null);
@@ -40,6 +47,9 @@ export class Telephone {
   #heldSinceMs = 0;
   #tail = 0; // timer of SPEECH_TAIL_MS
   #wantsMicrophone = false;
+  #invitation = new Invitation();
+  #isMoving = false;
+  #isNearLoud = false;
   #parts;
 
   /** @param {TelephoneParts} parts */
@@ -243,9 +253,76 @@ export class Telephone {
     return call;
   }
 
+  /** The edge is about to end: the session goes on at another one, unless something is said before. */
+  async #move() {
+    if (this.#isMoving) return;
+    this.#isMoving = true;
+    for (let ticket = this.#ticket; ticket && this.line.isOpen; ticket = this.#ticket) await this.#tryToMove(ticket);
+    this.#isMoving = false;
+  }
+
+  get #ticket() {
+    return this.#invitation.ticket(performance.now());
+  }
+
+  /** @param {string} ticket */
+  async #tryToMove(ticket) {
+    const held = /** @type {(() => void)[]} */ ([]);
+    const mayLeave = () => this.#hush(ticket);
+    try {
+      if (!(await mayLeave())) return;
+      if (!(await this.line.move((signal) => this.#dialWith(ticket, held, signal), mayLeave))) return this.#giveUp(ticket);
+      this.#invitation.forget();
+      for (const tell of held.splice(0)) tell();
+      this.conversation.receive(MOVED_EVENT);
+    } catch (fault) {
+      if (fault instanceof Refusal && fault.isFinal) this.#giveUp(ticket);
+      else await new Promise((resolve) => setTimeout(resolve, MOVE_PAUSE_MS));
+    }
+  }
+
+  /** @param {string} ticket  another one may have come */
+  #giveUp(ticket) {
+    if (this.#ticket === ticket) this.#invitation.forget();
+  }
+
+  /**
+   * A call that is neither heard nor hears, and whose events are held, until it is the one in use. Its greeting says
+   * nothing new.
+   *
+   * @type {(ticket: string, held: (() => void)[], signal: AbortSignal) => Promise<Call>}
+   */
+  async #dialWith(ticket, held, signal) {
+    /** @type {(tell: () => void) => void} */
+    const whenInUse = (tell) => void (this.line.call === call ? tell() : held.push(tell));
+    const call = new Call({
+      key: tabMemory.recall("key"),
+      track: this.sound.silentTrack(),
+      ticket,
+      onStream: (stream) => whenInUse(() => this.sound.hearFar(stream)),
+      onEvent: (event) => event.type !== "session.created" && whenInUse(() => this.#receive(event)),
+    });
+    await call.dial(new URL(CALLS_URL, document.baseURI), signal);
+    return call;
+  }
+
+  /**
+   * Waits until nobody speaks, and resolves with whether the ticket is good then.
+   *
+   * @param {string} ticket
+   */
+  async #hush(ticket) {
+    const deadline = performance.now() + LONGEST_HUSH_MS;
+    while (this.#isHeld || (this.#isNearLoud && !this.isMuted && performance.now() < deadline)) {
+      await new Promise((resolve) => setTimeout(resolve, HUSH_MS));
+    }
+    return this.#ticket === ticket;
+  }
+
   /** @param {any} event */
   #receive(event) {
     const now = pageNow();
+    if (this.#invitation.take(event, performance.now())) this.#move();
     this.conversation.receive(event);
     if (event.type === "output_audio_buffer.started") this.conversation.receive(arrivedEvent(event.response_id, now));
     this.reception.follow(event);
@@ -276,6 +353,7 @@ export class Telephone {
   /** The session is gone; the next one may come. */
   #lose() {
     this.#isHeld = false;
+    this.#invitation.forget();
     this.#stopwatch = new Stopwatch();
     this.#lastCounters = null;
     this.sound.forget("far");
@@ -293,6 +371,7 @@ export class Telephone {
   /** @type {(side: Side, report: import("./loudness.js").SoundReport) => void} */
   #hear(side, report) {
     if (report.type === "level") this.#parts.onLevel(side, report);
+    else if (side === "near") this.#isNearLoud = report.type === "on";
     const measurement = this.#stopwatch.feed(side, report);
     if (measurement) this.#measure(measurement);
     if (side === "far" && report.type === "on") this.#beginHearing(report.at);

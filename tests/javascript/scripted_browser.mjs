@@ -49,6 +49,7 @@ class SilentContext {
   destination = new SilentNode();
   audioWorklet = { addModule: async () => {} };
   createMediaStreamSource = () => new SilentNode();
+  createMediaStreamDestination = () => ({ stream: { getAudioTracks: () => [{ kind: "audio", isSilent: true }] } });
   resume() {}
   suspend() {}
 }
