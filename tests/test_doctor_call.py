@@ -46,7 +46,7 @@ async def test_nobody_there_is_a_fault() -> None:
 async def test_an_edge_that_cannot_be_reached_by_udp_is_told_with_the_ways_that_were_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_client.caller.line.CONNECT_TIMEOUT_SEC", 0.3)
+    monkeypatch.setattr("edge_client.caller.line.CONNECT_TIMEOUT_SEC", 0.1)
     monkeypatch.setattr("edge_client.webrtc.ice.Gate.admits", lambda *arguments, **named: False)
     async with running_edge(ToneBackend(), peer=PeerSettings(loopback=True)) as edge:
         [found] = await look_at_call(edge.url, key=None)

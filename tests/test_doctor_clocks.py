@@ -40,6 +40,10 @@ def test_the_more_the_worse(ahead_sec: float, verdict: str) -> None:
     assert compared("the cloud", ahead_sec).verdict == verdict
 
 
+def test_a_server_that_answers_slowly_is_given_the_benefit_of_the_doubt() -> None:
+    assert compared("the cloud", 3.0, unsure_sec=2.0).verdict == "ok"
+
+
 async def test_without_another_that_tells_the_time_there_is_nothing_to_compare() -> None:
     async with web_server(lambda request: (200, {"date": "yesterday"}, b"")) as url:
         [found] = await look_at_clocks([Other("the cloud", url), Other("the collector", "http://127.0.0.1:9")])

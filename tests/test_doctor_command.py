@@ -54,6 +54,7 @@ async def test_with_settings_that_cannot_be_read_the_machine_is_looked_at_all_th
     assert not {"port", "TURN", "cloud"} & findings.keys()
 
 
+@pytest.mark.slow
 async def test_an_edge_elsewhere_is_called_with_our_own_key(tmp_path: Path) -> None:
     async with running_edge(ToneBackend(), api_keys=(KEY,)) as edge:
         environment = {
