@@ -147,7 +147,7 @@ def _lets(
 
 def _is_port(ports: list[Document] | None, port: int, protocol: str) -> bool:
     return ports is None or any(
-        int(one["port"]) <= port <= int(one.get("endPort", one["port"])) and one.get("protocol", "TCP") == protocol
+        int(one["port"]) <= port <= int(one.get("endPort") or one["port"]) and one.get("protocol", "TCP") == protocol
         for one in ports
     )
 
