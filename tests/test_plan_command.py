@@ -52,6 +52,7 @@ def test_help_tells_how(run: Any) -> None:
     assert "plan" in CliRunner().invoke(cli.app, ["--help"]).output
 
 
+@pytest.mark.slow
 def test_a_plan_is_told_in_tables_and_saved(run: Any, tmp_path: Path) -> None:
     outcome = run("--config", "plan.yaml", "--json", "plan.json", "--html", "plan.html", "--seed", "3")
     assert outcome.exit_code == 0, outcome.output
@@ -66,6 +67,7 @@ def test_a_plan_is_told_in_tables_and_saved(run: Any, tmp_path: Path) -> None:
     assert "500: a day" in page
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_plan(run: Any) -> None:
     once, again, other = (run("-c", "plan.yaml", "--seed", seed, "--json", "-").stdout for seed in "112")
     assert once == again
