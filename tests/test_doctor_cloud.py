@@ -108,6 +108,11 @@ async def test_a_certificate_that_nobody_signed_is_told_from_one_that_is_trusted
     assert trusted.verdict == "ok"
 
 
+async def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    [found] = await look("wss://127.0.0.1:9", ca_file=tmp_path / "nowhere")
+    assert (found.verdict, found.advice) == ("fault", "Mend that file: the edge cannot use it either.")
+
+
 async def test_without_a_cloud_the_device_answers() -> None:
     [found] = await look_at_cloud(CloudSettings())
     assert found.verdict == "skipped"

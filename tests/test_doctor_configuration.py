@@ -40,3 +40,11 @@ def test_keys_without_encryption_are_warned_of_and_not_shown(tmp_path: Path) -> 
     _, findings = read(None, environment)
     assert [each.about for each in findings if each.verdict == "warning"] == ["encryption", "privacy"]
     assert "a-long-and-secret-key" not in "".join(each.line for each in findings)
+
+
+def test_an_edge_that_hands_sessions_over_with_keys_of_its_own_is_warned_of(tmp_path: Path) -> None:
+    environment = {"ANTIPHON_DRAIN_SEC": "60", "XDG_STATE_HOME": str(tmp_path)}
+    _, [*_, alone] = read(None, environment)
+    _, shared = read(None, environment | {"ANTIPHON_SIGNING_KEYS_FILE": str(tmp_path / "keys")})
+    assert (alone.about, alone.verdict) == ("hand-over", "warning")
+    assert all(each.verdict == "ok" for each in shared)

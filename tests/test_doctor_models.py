@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sys
@@ -78,6 +79,12 @@ async def test_models_that_work_are_told_with_their_time(there: ModelStore) -> N
 async def test_models_that_hang_are_given_up(there: ModelStore) -> None:
     found = await work(there, "import time; time.sleep(600)", limit_sec=0.05)
     assert (found.verdict, found.found) == ("fault", "they are still not ready")
+
+
+async def test_whoever_does_not_wait_leaves_no_trial_behind(nothing_left_behind: None, there: ModelStore) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await work(there, "import time; time.sleep(600)")
 
 
 async def test_models_that_are_not_here_are_not_tried(tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ def _advice(error: BackendError | InvalidRequest) -> str:
     if isinstance(error, InvalidRequest):
         return "It refused the offer: see that it is an edge, and what its log says."
     if "certificate" in str(error).lower():
-        return "Its certificate is not trusted here: have one made that is, or call it by the name in it."
+        return (
+            "Its certificate is not trusted here: call it by the name in it, and name the authority that signed it in"
+            " SSL_CERT_FILE, unless it is one that everybody knows."
+        )
     if "UDP" in str(error) or "ended the call" in str(error):
         return UDP_ADVICE
     return "See that it runs, and that its address is right."

@@ -14,7 +14,7 @@ from edge_client.cloud.connection import Connection, Line
 from edge_client.cloud.heartbeat import HEARTBEAT_PATH
 from edge_client.cloud.settings import CloudSettings
 from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
-from routing.errors import AtCapacity, BackendError
+from routing.errors import AtCapacity, BackendError, SettingsError
 from routing.load import Load
 from routing.wire import VERSION, Ping, Pong, encode
 
@@ -87,6 +87,8 @@ def _advice(error: BackendError) -> str:
         return "Make cloud.key one of the keys that its entrance takes."
     if isinstance(cause, InvalidStatus):
         return "Something else answers there: correct cloud.url, up to the route's prefix."
+    if isinstance(cause, SettingsError):
+        return "Mend that file: the edge cannot use it either."
     if isinstance(cause, ssl.SSLCertVerificationError):
         return "Name the authority that signed its certificate, cloud.ca_file, and call it by the name in that."
     if isinstance(cause, ssl.SSLError):

@@ -47,6 +47,8 @@ def _meaning(settings: EdgeSettings) -> Iterator[Finding]:
         yield ok("who may call", "whoever has an API key or a client secret")
     if not settings.on_loopback and settings.tls.certificate_file is None:
         yield _unencrypted(settings)
+    if settings.drain_sec and settings.signing_keys_file is None:
+        yield _tickets_of_its_own()
     if settings.telemetry.content:
         yield _content()
 
@@ -56,8 +58,17 @@ def _unencrypted(settings: EdgeSettings) -> Finding:
         "encryption",
         f"plain HTTP on {settings.host}",
         expected="TLS in front of callers from elsewhere",
-        advice="Set tls.certificate_file and tls.key_file, or have a proxy encrypt:"
-        " browsers give their microphone to no other pages, and keys could be read on the way.",
+        advice="Set tls.certificate_file and tls.key_file, or have a proxy encrypt (and name it in"
+        " trusted_proxies): browsers give their microphone to no other pages, and keys could be read on the way.",
+    )
+
+
+def _tickets_of_its_own() -> Finding:
+    return warning(
+        "hand-over",
+        "drain_sec without signing_keys_file: the keys are made at each start, and no other edge has them",
+        expected="keys that all edges share, so that another one takes the sessions of one that leaves",
+        advice="Give all edges the same signing_keys_file; a key is made by: openssl rand -hex 32",
     )
 
 

@@ -60,7 +60,10 @@ async def look_at_edge(url: str, *, key: str | None) -> list[Finding]:
 
 def _advice(error: Exception) -> str:
     if "certificate" in str(error).lower():
-        return "Its certificate is not trusted here: have one made that is, or call it by the name in it."
+        return (
+            "Its certificate is not trusted here: call it by the name in it, and name the authority that signed it in"
+            " SSL_CERT_FILE, unless it is one that everybody knows."
+        )
     return UNREACHABLE
 
 
