@@ -409,5 +409,5 @@ def test_only_what_callers_need_is_open_to_them(name: str) -> None:
         for rule in route["spec"]["rules"]
         for match in rule.get("matches", ())
     }
-    assert paths <= {"/", "/page", "/v1/realtime", "/healthz"}
+    assert paths <= {"/", "/page", "/v1/realtime", "/healthz", "/readyz"}
     assert all(one["spec"].get("type", "ClusterIP") == "ClusterIP" for one in of_kind(overlay(name), "Service"))
