@@ -19,7 +19,9 @@ import uvicorn
 
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
+from edge_client.realtime.drain import Drain
 from edge_client.realtime.edge import Edge
+from edge_client.realtime.idle_connections import close_idle_connections
 from edge_client.realtime.server import create_app
 from edge_client.settings import PREFIX, READ_ELSEWHERE, EdgeSettings
 from routing.router import Router
@@ -84,11 +86,13 @@ async def served(edge: Edge, address: tuple[str, int] = ("127.0.0.1", 0)) -> Asy
         server = PromptServer(config)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listening]))
+            draining = tasks.create_task(server.follow(edge.drain))
             await ready.wait()
             try:
                 host, port = listening.getsockname()
                 yield RunningEdge(f"http://{host}:{port}", edge)
             finally:
+                draining.cancel()
                 server.leave()
 
 
@@ -101,6 +105,11 @@ class PromptServer(uvicorn.Server):
 
     def leave(self) -> None:
         self._leaving.set()
+
+    async def follow(self, drain: Drain) -> None:
+        """As the program does it."""
+        await drain.begun()
+        close_idle_connections(self)
 
     async def main_loop(self) -> None:
         await self.on_tick(0)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
+from tests.edge import RunningEdge, running_edge
+from tests.scripted import ScriptedBackend, say
+
+ANSWER_SEC = 2.0
+LOOK_SEC = 0.1
+PATIENCE = 20  # looks, until whoever asks is sent away
 
 
 class Front:
@@ -24,10 +30,16 @@ class Front:
         for _ in self.edges:
             self._turn += 1
             edge = self.edges[self._turn % len(self.edges)]
-            with suppress(httpx.HTTPError):
-                async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-                    if (await client.get(f"{edge}/readyz")).status_code == 200:
-                        return edge
+            if await _is_ready(edge):
+                return edge
+        return None
+
+    async def _patiently(self) -> str | None:
+        """One as soon as there is one."""
+        for _ in range(PATIENCE):
+            if edge := await self.ready():
+                return edge
+            await asyncio.sleep(LOOK_SEC)
         return None
 
     def joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +56,7 @@ class Front:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
         try:
-            edge = await self.ready()
+            edge = await self._patiently()
             if edge is not None:
                 there = await asyncio.open_connection(urlsplit(edge).hostname, urlsplit(edge).port)
                 await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
@@ -52,6 +64,19 @@ class Front:
             pass  # an edge that has just ended
         finally:
             writer.close()
+
+
+async def _is_ready(edge: str) -> bool:
+    address = urlsplit(edge)
+    try:
+        async with asyncio.timeout(ANSWER_SEC):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(f"GET /readyz HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+            status = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,3 +101,34 @@ async def front(*edges: str) -> AsyncIterator[Front]:
     finally:
         server.close()
         await standing.close()
+
+
+# -- two edges behind it -----------------------------------------------------------------------------------------------
+
+SHARED_KEY = b"of edges that believe each other"
+
+
+class House(NamedTuple):
+    """Two edges behind one address. The old one takes all callers until it drains."""
+
+    front: Front
+    old: RunningEdge
+    new: RunningEdge
+    answers: ScriptedBackend  # what the new one is asked
+
+    def drain(self, seconds: float = 20.0) -> None:
+        self.front.edges = [self.new.url]
+        self.old.edge.drain.begin(seconds)
+
+
+@asynccontextmanager
+async def house(*, answers: ScriptedBackend | None = None, **settings: Any) -> AsyncIterator[House]:
+    answers = answers or ScriptedBackend(say("second", heard="and you"))
+    async with (
+        running_edge(ScriptedBackend(say("first", heard="hello there")), **settings) as old,
+        running_edge(answers, **settings) as new,
+        front(old.url) as standing,
+    ):
+        for edge in (old, new):
+            edge.edge.keys.renew(signing_keys=[SHARED_KEY])
+        yield House(standing, old, new, answers)

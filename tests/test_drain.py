@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,41 +16,13 @@ import websockets
 from edge_client.caller.client import Caller
 from routing.errors import BackendUnavailable
 from routing.turns import Message, Samples
-from tests.edge import RunningEdge, running_edge
-from tests.front import Front, front
-from tests.scripted import ScriptedBackend, say, tone
+from tests.edge import RunningEdge
+from tests.front import house
+from tests.scripted import tone
 
 pytestmark = pytest.mark.slow  # real peers, in real time
 
-SHARED_KEY = b"of edges that believe each other"
-
 type Json = dict[str, Any]
-
-
-class House(NamedTuple):
-    """Two edges behind one address. The old one takes all callers until it drains."""
-
-    front: Front
-    old: RunningEdge
-    new: RunningEdge
-    answers: ScriptedBackend  # what the new one is asked
-
-    def drain(self, seconds: float = 20.0) -> None:
-        self.front.edges = [self.new.url]
-        self.old.edge.drain.begin(seconds)
-
-
-@asynccontextmanager
-async def house(*, answers: ScriptedBackend | None = None, **settings: Any) -> AsyncIterator[House]:
-    answers = answers or ScriptedBackend(say("second", heard="and you"))
-    async with (
-        running_edge(ScriptedBackend(say("first", heard="hello there")), **settings) as old,
-        running_edge(answers, **settings) as new,
-        front(old.url) as standing,
-    ):
-        for edge in (old, new):
-            edge.edge.keys.renew(signing_keys=[SHARED_KEY])
-        yield House(standing, old, new, answers)
 
 
 def question() -> Samples:
@@ -74,7 +46,19 @@ async def empty(edge: RunningEdge) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_caller_goes_on_elsewhere_with_all_that_was_said(nothing_left_behind: None) -> None:
+async def test_callers_move_side_by_side(nothing_left_behind: None) -> None:
+    """Each with edges of its own, for most of each story is waiting."""
+    async with asyncio.TaskGroup() as stories:
+        for story in (
+            a_caller_goes_on_elsewhere_with_all_that_was_said,
+            what_is_said_while_a_caller_moves_is_answered_where_it_is_heard,
+            a_caller_whose_server_ends_too_early_talks_on_with_the_next,
+            a_client_that_knows_no_tickets_is_let_go_with_1012,
+        ):
+            stories.create_task(story())
+
+
+async def a_caller_goes_on_elsewhere_with_all_that_was_said() -> None:
     events: list[Json] = []
     async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
         await call.say(question())
@@ -94,7 +78,7 @@ async def test_a_caller_goes_on_elsewhere_with_all_that_was_said(nothing_left_be
     assert ids == [turn.session_id] * 2
 
 
-async def test_what_is_said_while_a_caller_moves_is_answered_where_it_is_heard() -> None:
+async def what_is_said_while_a_caller_moves_is_answered_where_it_is_heard() -> None:
     events: list[Json] = []
     async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
         both.drain()
@@ -205,7 +189,7 @@ async def test_an_offer_with_a_bad_ticket_costs_no_place(ticket: str, status: in
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_client_that_knows_no_tickets_is_let_go_with_1012() -> None:
+async def a_client_that_knows_no_tickets_is_let_go_with_1012() -> None:
     async with house() as both, visiting(both.old) as client:
         await client.event("session.created")
         both.drain(0.5)
@@ -213,7 +197,7 @@ async def test_a_client_that_knows_no_tickets_is_let_go_with_1012() -> None:
         await empty(both.old)
 
 
-async def test_a_caller_whose_server_ends_too_early_talks_on_with_the_next() -> None:
+async def a_caller_whose_server_ends_too_early_talks_on_with_the_next() -> None:
     events: list[Json] = []
     async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
         both.drain(0.01)  # no time for any ticket

@@ -22,6 +22,7 @@ from edge_client.realtime.drain import Drain
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.edge_metrics import EdgeMetrics
 from edge_client.realtime.engine import open_engine
+from edge_client.realtime.idle_connections import close_idle_connections
 from edge_client.realtime.key_files import open_ring
 from edge_client.realtime.refusals import refuse_quietly
 from edge_client.realtime.server import create_app
@@ -156,6 +157,8 @@ class _PatientServer(uvicorn.Server):
 
     async def leave(self) -> None:
         """End when nobody is left to serve after a drain."""
+        await self._drain.begun()
+        close_idle_connections(self)
         await self._drain.over()
         self.should_exit = True
 

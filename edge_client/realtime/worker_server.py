@@ -10,6 +10,7 @@ import uvicorn
 
 from edge_client.realtime.drain import Drain
 from edge_client.realtime.entrance import Entrances
+from edge_client.realtime.idle_connections import close_idle_connections
 
 
 class WorkerServer(uvicorn.Server):
@@ -36,6 +37,8 @@ class WorkerServer(uvicorn.Server):
 
     async def stop_after(self, drain: Drain) -> None:
         """End when nobody is left to serve after a drain."""
+        await drain.begun()
+        close_idle_connections(self)
         await drain.over()
         self.stop()
 
