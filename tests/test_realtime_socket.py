@@ -104,7 +104,7 @@ async def test_a_private_session_tells_only_the_device_and_says_so() -> None:
         await client.event("response.done")
         await client.send("session.update", session={"type": "realtime", "antiphon": {"privacy": "secret"}})
         refused = await client.event("error")
-    assert updated["session"]["antiphon"] == {"privacy": "any"}
+    assert updated["session"]["antiphon"]["privacy"] == "any"
     assert [turn.privacy for turn in backend.turns] == ["device_only", "any", "device_only"]
     heard = Message("user", "hello there")
     assert [turn.history.count(heard) for turn in backend.turns] == [0, 0, 2]
