@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +18,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from edge_client.realtime.pinning import RESUME
+from routing.telemetry import names
 from routing.telemetry.logs import RESERVED
+from routing.telemetry.program import open_telemetry
+from routing.telemetry.settings import TelemetrySettings
 from tests.crew import Workplace, running_crew, workplace
-from tests.edge import RunningEdge, running_edge
+from tests.edge import RunningEdge, running_edge, scripted_edge, served
 from tests.peers import Caller
 
 KEY = "the-operators-own-key"
@@ -131,6 +136,28 @@ async def test_a_relays_credential_is_none_of_the_edge() -> None:
         for credential in (relay["credential"], relay["username"], TURN["secret"]):
             assert (await ours.call(credential)).status_code == 401
             assert await socket_refused(ours, credential) == 401
+
+
+async def test_no_credential_is_in_traces_or_metrics(tmp_path: Path) -> None:
+    traces = tmp_path / "traces.jsonl"
+    async with (
+        open_telemetry(TelemetrySettings(file=str(traces)), service=names.EDGE) as telemetry,
+        scripted_edge(traced=telemetry, api_keys=KEY) as edge,
+        served(edge) as running,
+        httpx.AsyncClient(base_url=running.url) as client,
+        Caller() as caller,
+    ):
+        ours = Door(running, client, await caller.offer())
+        secret = await ours.secret()
+        calls = [await ours.call(credential) for credential in (KEY, secret, secret, FOREIGN)]
+        assert [call.status_code for call in calls] == [201, 201, 401, 401]
+        for call in calls[:2]:
+            assert await ours.hang_up(call, KEY) == 200
+        metrics = (await client.get("/metrics", headers=OPERATOR)).text
+    written = await asyncio.to_thread(traces.read_text)
+    tokens = [call.headers[RESUME] for call in calls[:2]]
+    assert names.CONNECT in written
+    assert not any(hidden in text for text in (written, metrics) for hidden in (KEY, secret, FOREIGN, *tokens))
 
 
 # -- what a client secret opens ----------------------------------------------------------------------------------------
