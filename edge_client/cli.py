@@ -506,7 +506,8 @@ def doctor(
     config: ConfigFile = None,
     url: Annotated[str | None, typer.Option(help="An edge to look at from here, as its callers find it.")] = None,
     key: Annotated[
-        str | None, typer.Option(help="API key for that edge; else the first of the settings' own.", show_envvar=False)
+        str | None,
+        typer.Option(help="API key for that edge; one on this machine is shown the settings' own."),
     ] = None,
     ask: Annotated[
         bool, typer.Option("--call", help="Also ask that edge a question aloud, and hear its answer.")

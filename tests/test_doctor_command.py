@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from edge_client.cli import app
 from edge_client.doctor import clocks
 from edge_client.doctor.command import doctor, findings_of
-from edge_client.doctor.examination import Visit
+from edge_client.doctor.examination import Visit, plan
 from edge_client.doctor.finding import Finding
 from edge_client.tone import ToneBackend
 from tests.edge import running_edge
@@ -66,6 +66,17 @@ async def test_an_edge_elsewhere_is_called_with_our_own_key(tmp_path: Path) -> N
     assert {"edge", "readiness", "page", "client secret", "call"} <= findings.keys()
     assert findings["clock of the edge"].verdict == "ok"
     assert "models" not in findings
+
+
+async def test_our_own_key_is_sent_to_no_other_machine(tmp_path: Path) -> None:
+    for url, given, sent in (
+        ("http://localhost:8080", None, KEY),
+        ("https://voice.example", None, None),
+        ("https://voice.example", "theirs", "theirs"),
+    ):
+        planned = await plan(visit(tmp_path, {"ANTIPHON_API_KEYS": KEY}, url=url, key=given))
+        looks = {check.about: check.look for group in planned.groups for check in group}
+        assert [looks[about].keywords["key"] for about in ("edge", "call", "TURN of callers")] == [sent] * 3  # type: ignore[attr-defined]
 
 
 async def test_no_secret_is_shown_whoever_repeats_it(tmp_path: Path) -> None:

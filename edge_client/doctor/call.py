@@ -43,7 +43,7 @@ def _wants_key(error: Exception) -> bool:
 
 
 def _unasked() -> Finding:
-    return skipped(ABOUT, "it asks for a key", advice="Give one that it takes: --key, or ANTIPHON_API_KEYS.")
+    return skipped(ABOUT, "it asks for a key", advice="Give one that it takes: --key.")
 
 
 def _silence(count: int) -> Samples:
@@ -79,7 +79,7 @@ def _advice(error: BackendError | InvalidRequest) -> str:
     if isinstance(error, AtCapacity):
         return "It is full, or leaves: ask again later, or call another one."
     if _wants_key(error):
-        return "Give a key that it takes: --key, or ANTIPHON_API_KEYS."
+        return "Give a key that it takes: --key."
     if isinstance(error, InvalidRequest):
         return "It refused the offer: see that it is an edge, and what its log says."
     if "certificate" in str(error).lower():

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus
 
+from edge_client.caller.client import LOOPBACK_HOSTS
 from edge_client.cloud.connection import Connection, Line
 from edge_client.cloud.heartbeat import HEARTBEAT_PATH
 from edge_client.cloud.settings import CloudSettings
@@ -19,7 +20,6 @@ from routing.load import Load
 from routing.wire import VERSION, Ping, Pong, encode
 
 ABOUT = "cloud"
-LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
 async def look_at_cloud(settings: CloudSettings) -> list[Finding]:

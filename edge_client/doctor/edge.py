@@ -120,7 +120,7 @@ def _secret(answered: Answered, key: str | None) -> Finding:
         case 200 | 201:
             return ok(about, "it gives one")
         case 401 | 403 if key is None:
-            return skipped(about, "it asks for a key", advice="Give one of its API keys: --key or ANTIPHON_API_KEYS")
+            return skipped(about, "it asks for a key", advice="Give one of its API keys: --key")
         case 401 | 403:
             advice = "Give one of the edge's own API keys: it has others, or they were changed."
             return fault(about, f"HTTP {answered.status}", expected="that our key is taken", advice=advice)

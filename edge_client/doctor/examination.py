@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edge_client.caller.client import LOOPBACK_HOSTS
 from edge_client.doctor import call, collector, configuration, models
 from edge_client.doctor.aside import aside
 from edge_client.doctor.certificates import look_at_certificates
@@ -42,7 +43,7 @@ class Visit:
 
     Args:
         url: an edge somewhere, beside this machine
-        key: for that edge; else the first of the settings' own
+        key: for that edge; where it is on this machine, else the first of the settings' own
         spoken: also ask it a question aloud
         quick: leave out what takes longer than a few seconds
     """
@@ -137,8 +138,13 @@ def _store(visit: Visit) -> ModelStore:
 
 
 def _key(settings: EdgeSettings | None, visit: Visit) -> str | None:
-    own = settings.api_keys if settings else ()
+    """The operator's own is for edges on this machine: it is sent nowhere else without being asked to."""
+    own = settings.api_keys if settings and _is_here(visit.url or "") else ()
     return visit.key or (own[0].get_secret_value() if own else None)
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(as_http(url)).hostname in LOOPBACK_HOSTS
 
 
 def _secrets(settings: EdgeSettings | None, visit: Visit) -> list[str]:
