@@ -329,6 +329,7 @@ CERTIFICATE: Parts = {
 }
 SOLVER: Parts = {
     "selector": {"matchLabels": LABELS, "dnsNames": TEXTS, "dnsZones": TEXTS},
+    "dns01": {"cloudflare": {"email": TEXT, "apiTokenSecretRef": {"name*": TEXT, "key": TEXT}}},
     "http01": {
         "ingress": named("ingressClassName class name", TEXT),
         "gatewayHTTPRoute": {"parentRefs": Each(REFERENCE | {"sectionName": TEXT, "port": WHOLE}), "labels": LABELS},

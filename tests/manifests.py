@@ -19,9 +19,9 @@ ROOT = Path(__file__).parent.parent
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml"))
 OTHERS = sorted(  # what is applied by itself, before or beside an overlay
-    str(path.parent.relative_to(K8S))
-    for path in K8S.glob("*/kustomization.yaml")
-    if path.parent.name not in {"base", "runbooks"}
+    str(path.relative_to(K8S))
+    for path in K8S.glob("*/*.yaml")
+    if not (path.parent / "kustomization.yaml").exists() and not path.name.startswith(".")
 )
 KUBERNETES = ("1.33", "1.37")  # the oldest and the newest that the manifests are for
 
@@ -54,7 +54,9 @@ class Pods:
 
 @cache
 def rendered(folder: str) -> tuple[Document, ...]:
-    """All documents of a kustomization below k8s/, ``overlays/laptop`` for example."""
+    """All documents of a kustomization below k8s/, ``overlays/laptop`` for example, or of a file there."""
+    if folder in OTHERS:
+        return tuple(yaml.safe_load_all((K8S / folder).read_text()))
     outcome = subprocess.run(
         [program("kubectl"), "kustomize", K8S / folder], capture_output=True, text=True, check=False
     )

@@ -242,7 +242,7 @@ def test_accounts_classes_and_claims_are_there(folder: str) -> None:
     classes = {one["metadata"]["name"] for one in of_kind(documents, "PriorityClass")}
     for one in pods(rendered(folder)):
         account = one.spec.get("serviceAccountName")
-        assert account or one.owner.startswith("RayService"), one.owner  # KubeRay makes the head's own
+        assert account or one.owner.startswith("RayService") or is_job(one), one.owner  # KubeRay makes the head's own
         assert not account or (one.namespace, account) in accounts, one.owner
         assert one.spec.get("priorityClassName") in {None, *classes}, one.owner
         for volume in one.spec.get("volumes", ()):
@@ -287,11 +287,11 @@ def test_secrets_that_are_named_are_made_or_told_of(folder: str) -> None:
 
 
 def named_in(one: Pods, *ways: str) -> Iterator[tuple[str, set[str]]]:
-    """Names of ConfigMaps or Secrets, and the keys of them that must be there."""
+    """Names of ConfigMaps or Secrets that must be there, and which keys of them."""
     for place in dictionaries(one.spec):
         for way in ways:
             found = place.get(way)
-            if isinstance(found, dict) and ("name" in found or "secretName" in found):
+            if isinstance(found, dict) and {"name", "secretName"} & found.keys() and not found.get("optional"):
                 keys = {item["key"] for item in found.get("items", ())}
                 yield found.get("name") or found["secretName"], keys | ({found["key"]} if "key" in found else set())
 
