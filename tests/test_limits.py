@@ -11,7 +11,6 @@ from websockets.asyncio.client import connect
 
 from edge_client.conversation import MessageItem
 from edge_client.limits import LimitSettings
-from edge_client.realtime.event_pace import SAVED_SEC, EventPace
 from edge_client.realtime.session_clock import SessionClock
 from edge_client.realtime.session_watch import FAREWELL_SEC, watch_session
 from edge_client.session_events import (
@@ -24,6 +23,7 @@ from edge_client.session_events import (
     UserStarted,
     UserStopped,
 )
+from edge_client.webrtc.event_pace import SAVED_SEC, EventPace
 from routing.turns import REPLY_SAMPLE_RATE
 from tests.edge import running_edge
 from tests.virtual_time import on_virtual_time

@@ -10,13 +10,16 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from edge_client.webrtc.channel import (
     EVENTS_CHANNEL,
-    EVENTS_SAVED,
+    EVENTS_PER_SEC,
     MOST_CHANNELS,
     REFUSALS_SAVED,
     EventsChannel,
 )
+from edge_client.webrtc.event_pace import LONGEST_FLOOD_SEC, SAVED_SEC
 from routing.errors import InvalidRequest
 from tests.virtual_time import on_virtual_time
+
+SAVED = round(EVENTS_PER_SEC * SAVED_SEC)
 
 
 class Wire(AsyncIOEventEmitter):
@@ -82,21 +85,34 @@ async def test_text_is_passed_on_and_anything_else_is_answered() -> None:
 
 
 @on_virtual_time
-async def test_a_client_may_tell_a_whole_conversation_at_once_but_not_for_ever() -> None:
-    notes = Notes()
+async def test_a_client_may_tell_a_whole_conversation_at_once_and_is_slowed_then() -> None:
+    notes, now = Notes(), asyncio.get_running_loop().time
     wire = notes.offered(Wire())
-    for _ in range(EVENTS_SAVED + REFUSALS_SAVED):
+    for _ in range(SAVED):
+        assert notes.channel.has_room(now())
         wire.emit("message", "{}")
-    assert len(notes.texts) == EVENTS_SAVED
-    assert len(notes.faults) == REFUSALS_SAVED
-    assert notes.codes == {"rate_limit_exceeded"}
-    assert not notes.excesses
-    await asyncio.sleep(1)
+    assert not notes.faults
     wire.emit("message", "{}")
-    assert len(notes.texts) == EVENTS_SAVED + 1
-    for _ in range(EVENTS_SAVED):
+    assert not notes.channel.has_room(now())
+    assert notes.codes == {"rate_limit_exceeded"}
+    await asyncio.sleep(2 / EVENTS_PER_SEC)
+    assert notes.channel.has_room(now())
+    wire.emit("message", "{}")
+    assert len(notes.texts) == SAVED + 2  # nothing that came was dropped
+    assert len(notes.faults) == 1  # told once
+
+
+@on_virtual_time
+async def test_who_floods_without_end_is_let_go() -> None:
+    notes, now = Notes(), asyncio.get_running_loop().time
+    wire = notes.offered(Wire())
+    for _ in range(SAVED + 1):
         wire.emit("message", "{}")
-    assert set(notes.excesses) == {"messages that are refused, and no end of them"}
+    while not notes.excesses:
+        await asyncio.sleep(1 / EVENTS_PER_SEC)
+        wire.emit("message", "{}")
+    assert now() == pytest.approx(LONGEST_FLOOD_SEC, rel=0.01)
+    assert len(notes.faults) == 1
 
 
 @on_virtual_time

@@ -103,7 +103,13 @@ class Call:
                 on_place()
                 trace.admitted(_now())
                 line = _Line(self, last_event_id, trace, is_first=self._dialogue is None)
-                line.peer = await Peer.answer(offer, listener=line, read=self._mouth.read, settings=self._peer_settings)
+                line.peer = await Peer.answer(
+                    offer,
+                    listener=line,
+                    read=self._mouth.read,
+                    settings=self._peer_settings,
+                    events_per_sec=self.edge.settings.limits.events_per_sec,
+                )
                 try:
                     self._expect_to_go_on()
                 except InvalidRequest:

@@ -16,11 +16,11 @@ from edge_client.mouth import RemoteMouth
 from edge_client.realtime.client_events import RestoreSession, read_envelope, read_event
 from edge_client.realtime.dialogue import Dialogue
 from edge_client.realtime.edge import Edge
-from edge_client.realtime.event_pace import LONGEST_FLOOD_SEC, EventPace
 from edge_client.realtime.keys import EVERYTHING, Grant, Unauthorized
 from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_clock import Farewell
 from edge_client.realtime.session_config import Json, SessionConfig
+from edge_client.webrtc.event_pace import LONGEST_FLOOD_SEC, EventPace
 from routing.errors import AntiphonError, AtCapacity, InvalidRequest
 from routing.telemetry.phase import Carrier
 

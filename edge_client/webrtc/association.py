@@ -28,8 +28,17 @@ FRAGMENTS_PER_SEC = 1000
 FRAGMENTS_SAVED = 2000
 
 
-def bound_association(association: RTCSctpTransport, *, on_excess: Callable[[str], None]) -> None:
-    """Keep watch over ``association``. ``on_excess`` is told what went too far; nothing is taken after that."""
+def bound_association(
+    association: RTCSctpTransport,
+    *,
+    on_excess: Callable[[str], None],
+    has_room: Callable[[float], bool] = lambda now: True,
+) -> None:
+    """Keep watch over ``association``. ``on_excess`` is told what went too far; nothing is taken after that.
+
+    While whoever takes the messages has no room for the next one, fragments are taken for lost: they stay with their
+    sender, who slows down. Each may end one message.
+    """
     take, take_chunk = association._handle_data, association._receive_chunk  # noqa: SLF001
     budget = Budget(per_sec=FRAGMENTS_PER_SEC, saved=FRAGMENTS_SAVED)
     loop = asyncio.get_running_loop()
@@ -43,7 +52,10 @@ def bound_association(association: RTCSctpTransport, *, on_excess: Callable[[str
     async def take_chunk_within_bounds(chunk: Chunk) -> None:
         if is_over:
             return
-        if isinstance(chunk, DataChunk) and (_is_too_early(association, chunk) or not budget.spend(loop.time())):
+        now = loop.time()
+        if isinstance(chunk, DataChunk) and (
+            not has_room(now) or _is_too_early(association, chunk) or not budget.spend(now)
+        ):
             return
         await take_chunk(chunk)
         if fault := _excess(association):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aiortc import InvalidStateError, RTCDataChannel
 
 from edge_client.webrtc.budget import Budget
+from edge_client.webrtc.event_pace import LONGEST_FLOOD_SEC, EventPace
 from routing.errors import InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -16,8 +17,7 @@ logger = logging.getLogger(__name__)
 EVENTS_CHANNEL = "oai-events"
 MOST_CHANNELS = 16  # that a caller may open, one after the other; all but one are closed again
 
-EVENTS_PER_SEC = 100
-EVENTS_SAVED = 2000  # a client may tell a whole conversation at its beginning
+EVENTS_PER_SEC = 200.0
 
 # How often a caller is told what is wrong with its messages. One who does not listen is let go.
 REFUSALS_PER_SEC = 10
@@ -27,7 +27,9 @@ REFUSALS_SAVED = 100
 class EventsChannel:
     """The first data channel of this name that the caller opens; any other is closed again.
 
-    ``on_refused`` is told why a message was not taken, ``on_excess`` why the call should end.
+    ``on_refused`` is told why a message was not taken, or that no more will be for a while: beyond ``events_per_sec``
+    whoever moves the data shall leave it with its sender until there `has_room`. ``on_excess`` is told why the call
+    should end.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class EventsChannel:
         on_excess: Callable[[str], None],
         maximum_message_bytes: int,
         maximum_buffered_bytes: int,
+        events_per_sec: float = EVENTS_PER_SEC,
     ) -> None:
         self._on_open = on_open
         self._on_text = on_text
@@ -48,7 +51,9 @@ class EventsChannel:
         self._maximum_buffered_bytes = maximum_buffered_bytes
         self._channel: RTCDataChannel | None = None
         self._offered = 0
-        self._budget = Budget(per_sec=EVENTS_PER_SEC, saved=EVENTS_SAVED)
+        self._events_per_sec = events_per_sec
+        self._pace = EventPace(per_sec=events_per_sec)
+        self._go_on_at = float("-inf")
         self._patience = Budget(per_sec=REFUSALS_PER_SEC, saved=REFUSALS_SAVED)
         self.refused = 0  # messages that were binary, too long or too many
 
@@ -84,20 +89,30 @@ class EventsChannel:
 
     # -- what comes in -------------------------------------------------------------------------------------------------
 
+    def has_room(self, now: float) -> bool:
+        """Whether the next message may come."""
+        return now >= self._go_on_at
+
     def _received(self, message: str | bytes) -> None:
         now = asyncio.get_running_loop().time()
-        fault = self._fault(message, now)
+        self._keep_pace(now)
+        fault = self._fault(message)
         if fault is None:
             assert isinstance(message, str)
             self._on_text(message)
         else:
             self._refuse(fault, now)
 
-    def _fault(self, message: str | bytes, now: float) -> InvalidRequest | None:
-        if not self._budget.spend(now):
-            return InvalidRequest(
-                f"expected at most {EVENTS_PER_SEC} events a second, got more", code="rate_limit_exceeded"
-            )
+    def _keep_pace(self, now: float) -> None:
+        was_flooded = self._pace.is_flooded
+        self._go_on_at = now + self._pace.read(now, is_sound=False)
+        if self._pace.is_flooded and not was_flooded:
+            message = f"expected at most {self._events_per_sec:g} events a second, got more: they are read at this pace"
+            self._on_refused(InvalidRequest(message, code="rate_limit_exceeded"))
+        if self._pace.flood_sec(now) > LONGEST_FLOOD_SEC:
+            self._on_excess(f"more than {self._events_per_sec:g} events a second, without end")
+
+    def _fault(self, message: str | bytes) -> InvalidRequest | None:
         if isinstance(message, bytes):
             return InvalidRequest("expected events as text, got a binary message", code="invalid_event")
         size = len(message.encode())

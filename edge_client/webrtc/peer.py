@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from edge_client.comma_separated import CommaSeparated
 from edge_client.webrtc.association import bound_association
-from edge_client.webrtc.channel import EventsChannel
+from edge_client.webrtc.channel import EVENTS_PER_SEC, EventsChannel
 from edge_client.webrtc.ice import Ice, candidates
 from edge_client.webrtc.loss_reports import on_loss_report
 from edge_client.webrtc.moments import ConnectMoments
@@ -134,6 +134,7 @@ class Peer:
         read: Callable[[int], Samples],
         settings: PeerSettings,
         offered: Mapping[tuple[str, int], str],
+        events_per_sec: float,
         dtx: bool = False,
     ) -> None:
         self._settings = settings
@@ -156,6 +157,7 @@ class Peer:
             on_excess=self._let_go,
             maximum_message_bytes=settings.maximum_message_bytes,
             maximum_buffered_bytes=settings.maximum_buffered_bytes,
+            events_per_sec=events_per_sec,
         )
         self._description = ""
         self.moments = ConnectMoments(offered=self._loop.time())
@@ -170,12 +172,19 @@ class Peer:
 
     @classmethod
     async def answer(
-        cls, offer: str, *, listener: PeerListener, read: Callable[[int], Samples], settings: PeerSettings
+        cls,
+        offer: str,
+        *,
+        listener: PeerListener,
+        read: Callable[[int], Samples],
+        settings: PeerSettings,
+        events_per_sec: float = EVENTS_PER_SEC,
     ) -> Self:
         """Take an offer; `description` then holds the answer.
 
         ``read`` is called every 20 ms with 480 and returns as many samples of the reply at 24 kHz. While the link is
-        cut it is not called, and the caller is sent silence.
+        cut it is not called, and the caller is sent silence. Events that come faster than ``events_per_sec`` are left
+        with their sender for a while, 0 is no limit.
 
         Raises:
             InvalidRequest: the offer cannot be answered.
@@ -183,7 +192,12 @@ class Peer:
         """
         guarded = guard_offer(offer, candidates=RELAYED_CANDIDATES if settings.relay else 0)
         peer = cls(
-            listener=listener, read=read, settings=settings, offered=offered_kinds(offer), dtx=wants_dtx(guarded)
+            listener=listener,
+            read=read,
+            settings=settings,
+            offered=offered_kinds(offer),
+            events_per_sec=events_per_sec,
+            dtx=wants_dtx(guarded),
         )
         try:
             await peer._negotiate(guarded)
@@ -208,7 +222,7 @@ class Peer:
         await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         self._ice.guard(connection)
         if connection.sctp is not None:
-            bound_association(connection.sctp, on_excess=self._let_go)
+            bound_association(connection.sctp, on_excess=self._let_go, has_room=self._channel.has_room)
         await connection.setLocalDescription()
         self._description = with_opus_parameters(connection.localDescription.sdp)
         self._answered_at = self.moments.answered = self._loop.time()
