@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -13,10 +14,15 @@ from pathlib import Path
 import pytest
 from aioice.stun import TransactionFailed
 from aioice.turn import TurnClientUdpProtocol
+from blockbuster import BlockBuster
 from pydantic import SecretStr
 
+from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import TurnSettings, check_relay, relays
 from routing.errors import SettingsError
+from tests.browser import visit
+from tests.edge import running_edge
+from tests.test_turn import ONLY_RELAYS
 from tests.turn_server import free_port, until_listening
 
 COTURN = Path(__file__).parent.parent / "configs" / "coturn"
@@ -101,10 +107,10 @@ def test_certificates_are_shown_where_there_are_some(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def coturn(folder: Path, secret: str = SECRET) -> AsyncIterator[int]:
+async def coturn(folder: Path, secret: str = SECRET, **environment: str) -> AsyncIterator[int]:
     """The port of one that was started with the rendered configuration, but for that port."""
     port = free_port()
-    text = await asyncio.to_thread(rendered, folder, secret)
+    text = await asyncio.to_thread(rendered, folder, secret, **environment)
     configuration = folder / "turnserver.conf"
     content = text.replace("listening-port=3478", f"listening-port={port}")
     await asyncio.to_thread(configuration.write_text, content)
@@ -168,3 +174,27 @@ async def relay_of_a_caller(port: int) -> AsyncIterator[TurnClientUdpProtocol]:
         await protocol.delete()
     finally:
         transport.close()
+
+
+@pytest.mark.turn
+@pytest.mark.browser
+@pytest.mark.timeout(60)
+async def test_a_browser_that_reaches_one_port_of_a_cluster_is_connected(
+    blockbuster: BlockBuster, tmp_path: Path
+) -> None:
+    """As on a laptop where only two ports lead to the node of kind: one is the relay's, over TCP."""
+    blockbuster.deactivate()  # Playwright reads files inside the event loop
+    node = own_address()
+    async with coturn(tmp_path, LISTEN=f"{node} {HOST}", ALLOWED_PEERS=node) as port:
+        turn = TurnSettings(urls=(f"turn:{HOST}:{port}?transport=tcp",), secret=SecretStr(SECRET))
+        peer = PeerSettings(listen_addresses=(node,), turn=turn)
+        async with running_edge(peer=peer) as edge, visit(edge.url, before=ONLY_RELAYS) as seen:
+            await seen.call()
+
+
+def own_address() -> str:
+    """Of this machine, on its network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        unsent.connect(("192.0.2.1", 9))
+        address: str = unsent.getsockname()[0]
+        return address
