@@ -93,7 +93,7 @@ async def test_a_client_secret_for_a_session_that_cannot_be_is_refused(fault: st
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
-HEAD = b"POST /v1/realtime/calls HTTP/1.1\r\nhost: x\r\ncontent-type: application/sdp\r\ncontent-length: %d\r\n\r\n"
+HEAD = b"POST /v1/realtime/calls HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/sdp\r\ncontent-length: %d\r\n\r\n"
 
 
 @pytest.mark.parametrize("length", [300, 1_000_000])

@@ -26,6 +26,8 @@ from tests.crew import Workplace, running_crew, workplace
 from tests.edge import RunningEdge, running_edge, scripted_edge, served
 from tests.peers import Caller
 
+pytestmark = pytest.mark.slow  # real peers
+
 KEY = "the-operators-own-key"
 OPERATOR = {"Authorization": f"Bearer {KEY}"}
 TURN = {"urls": "turn:relay.example:3478", "secret": "a secret of the relay"}

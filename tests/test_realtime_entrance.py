@@ -63,7 +63,7 @@ async def test_a_request_that_comes_in_pieces_is_understood(place: Workplace) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(edges[0].url).port)
         key = "dGhlIHNhbXBsZSBub25jZQ=="
         request = (
-            "GET /v1/realtime HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         ).encode()
         for start in range(0, len(request), 7):

@@ -111,7 +111,8 @@ class EncryptedEdge:
         try:
             return x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
         finally:
-            writer.transport.abort()
+            writer.close()
+            await writer.wait_closed()
 
 
 @asynccontextmanager
