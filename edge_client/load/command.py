@@ -23,12 +23,31 @@ from edge_client.load.page import check_for_plots, html, steps_html
 from edge_client.load.plan import LoadPlan
 from edge_client.load.progress import progressing
 from edge_client.load.record import LoadRecord
-from edge_client.load.report import LoadReport, as_json, errors_table, remarks, verdict_table, waits_table
+from edge_client.load.report import (
+    LoadReport,
+    as_json,
+    errors_table,
+    megabytes,
+    remarks,
+    shown,
+    verdict_table,
+    waits_table,
+)
 from edge_client.load.run import Setting, Tell, calm, make_calls
 from edge_client.load.server_watch import watching
-from edge_client.load.steps import Step, step_plan, steps_json, steps_table, take_step, verdict
+from edge_client.load.steps import (
+    CALL_APART_SEC,
+    Step,
+    idle_cores,
+    step_plan,
+    steps_json,
+    steps_table,
+    take_step,
+    verdict,
+)
 
 LEAVING_SEC: Final = 120.0  # at most, until nothing is held any more that a call has needed
+RUSH_CALLS: Final = 4  # after each other, in each place
 PLACES: Final = 16  # that an edge has of itself
 
 
@@ -159,8 +178,8 @@ def _write(output: Output, report: Callable[[], Mapping[str, Any]], page: Callab
 async def soak(work: Workplace) -> bool:
     """Likewise, and judge whether the server leaks; returns whether it does not, and nobody was let down."""
     watch, record = work.setting.watch, LoadRecord()
-    work.setting.tell("the first calls, to warm the server up")
-    await make_calls(_warm_up(work.plan), work.setting, LoadRecord())
+    work.setting.tell("a rush of calls first, so that memory was at its highest before it is judged")
+    await make_calls(_rush(work.plan), work.setting, LoadRecord())
     before = await calm(watch, at_most_sec=LEAVING_SEC)
     after: dict[str, float] | None = None
     try:
@@ -173,9 +192,27 @@ async def soak(work: Workplace) -> bool:
     return report.figures.is_clean and not report.leaked
 
 
-def _warm_up(plan: LoadPlan) -> LoadPlan:
-    """Two calls of a turn each, one after the other: what is made once and kept is there then."""
-    return replace(plan, rate_per_min=None, concurrent=1, calls=2, duration_sec=None, turns=1, listening=0.0)
+def _warm_up(plan: LoadPlan, *, calls: int = 2, at_once: int = 1) -> LoadPlan:
+    """Calls of a turn each: what is made once and kept is there then."""
+    return replace(
+        plan,
+        rate_per_min=None,
+        concurrent=at_once,
+        calls=calls,
+        duration_sec=None,
+        turns=1,
+        listening=0.0,
+        ramp_sec=at_once * CALL_APART_SEC,
+    )
+
+
+def _rush(plan: LoadPlan) -> LoadPlan:
+    """As many calls at once as there will hardly be later, and some more after them.
+
+    An allocator keeps what it was given at the busiest moment. That moment shall be over before memory is judged.
+    """
+    at_once = max(1, round(plan.expected_at_once))
+    return _warm_up(plan, calls=RUSH_CALLS * at_once, at_once=at_once)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -185,7 +222,7 @@ async def climb(work: Workplace, counts: Sequence[int], *, hold_sec: float) -> b
     """Hold each number of calls for a while, listening and then talking; returns whether nobody was let down."""
     await make_calls(_warm_up(work.plan), work.setting, LoadRecord())
     before = await calm(work.setting.watch, at_most_sec=LEAVING_SEC)
-    taken = []
+    idle, taken = await idle_cores(work.setting.watch), list[Step]()
     try:
         for listening in (True, False):
             for count in counts:
@@ -194,13 +231,18 @@ async def climb(work: Workplace, counts: Sequence[int], *, hold_sec: float) -> b
                 taken.append(await take_step(plan, work.setting, before))
     finally:
         if taken:
-            await _show_steps(work, taken)
+            await _show_steps(work, taken, before, idle)
     return all(step.figures.is_clean for step in taken)
 
 
-async def _show_steps(work: Workplace, taken: Sequence[Step]) -> None:
+async def _show_steps(work: Workplace, taken: Sequence[Step], before: Mapping[str, float], idle: float | None) -> None:
     plan, beside = work.plan, work.conditions
-    work.output.console.print(steps_table(taken), *verdict(taken), f"[dim]{beside} at the start[/]", sep="\n")
+    resting = f"without any call: {shown(idle, '{:.2f} cores')}, {megabytes(before.get('resident_bytes'))} MB"
+    lines = [*verdict(taken), resting, f"{beside} at the start"]
+    work.output.console.print(steps_table(taken), "\n".join(lines))
     await asyncio.to_thread(
-        _write, work.output, lambda: steps_json(taken, plan, beside), lambda: steps_html(taken, plan, beside)
+        _write,
+        work.output,
+        lambda: steps_json(taken, plan, beside, idle=idle),
+        lambda: steps_html(taken, plan, lines),
     )

@@ -7,12 +7,14 @@ again when everybody has left, and the server has swept its memory. Each must be
 belong to pools that fill as they are used: there may be a few more in the end than there were early in the run.
 
 **Does it grow?** An allocator keeps freed memory, so that resident memory does not fall when callers leave; what tells
-a leak is that it goes on growing while the load stays the same. Of the time in which calls came, the first tenth is
-warm-up: caches fill, and the allocator finds how much it needs. The second tenth is compared with the last tenth, like
-with like: for each number of calls in progress that was seen in both stretches, the median of the one is set against
-the median of the other, and the median of all these ratios, each weighed by its samples, is the growth. So neither
-single peaks, nor a sawtooth shorter than a tenth of the run, nor a busier end are taken for a leak; a steady loss is
-seen by eight tenths of its whole. Where too few numbers of calls were seen in both, the plain medians are compared.
+a leak is that it goes on growing while the load stays the same. Before the run there is a rush of more calls at once
+than the run will hardly have, so that the busiest moment is over. Of the time in which calls came, the first tenth is
+warm-up nevertheless: caches fill, and the allocator finds how much it needs. The second tenth is compared with the last
+tenth, like with like: for each number of calls in progress that was seen in both stretches, the median of the one is
+set against the median of the other, and the median of all these ratios, each weighed by its samples, is the growth. So
+neither single peaks, nor a sawtooth shorter than a tenth of the run, nor a busier end are taken for a leak; a steady
+loss is seen by eight tenths of its whole. Where too few numbers of calls were seen in both, the plain medians are
+compared.
 """
 
 from __future__ import annotations

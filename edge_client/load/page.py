@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 
-from edge_client.caller.report import Conditions
 from edge_client.load.figures import MEASURES
 from edge_client.load.news import LoadedTurn
 from edge_client.load.plan import LoadPlan
 from edge_client.load.record import LoadedCall, Sample
 from edge_client.load.report import MEGABYTE, LoadReport, remarks, verdict_rows, waits
-from edge_client.load.steps import HEADINGS, Step, step_rows, verdict
+from edge_client.load.steps import HEADINGS, Step, step_rows
 from edge_client.quantiles import Tail, tail_of
 from routing.errors import SettingsError
 from routing.report_page import Line, ReportPage
@@ -150,12 +149,11 @@ def cores(samples: Sequence[Sample], cpu_sec: Callable[[Sample], float | None]) 
     return [at for at, _ in pairs], [value for _, value in pairs]
 
 
-def steps_html(steps: Sequence[Step], plan: LoadPlan, conditions: Conditions) -> str:
-    """The page of a run in steps."""
+def steps_html(steps: Sequence[Step], plan: LoadPlan, words: Sequence[str]) -> str:
+    """The page of a run in steps, with what is to be said about all of them as ``words``."""
     page = ReportPage(f"Load in steps on {plan.url}")
-    page.paragraph(f"{conditions} at the start")
     page.table([heading.replace("\n", " ") for heading in HEADINGS], step_rows(steps))
-    for line in verdict(steps):
+    for line in words:
         page.paragraph(line)
     ways = {"listening": True, "talking": False}
     found = {way: [step for step in steps if step.listening is listens] for way, listens in ways.items()}

@@ -81,7 +81,7 @@ def remarks(report: LoadReport) -> list[str]:
         f"sound: {figures.underruns} underruns in {figures.starved_turns} replies, {figures.starved_ms:.0f} ms in all",
         f"packets of sound: {figures.lost} lost, {figures.concealed} concealed",
         f"server: {shown_costs(costs)}",
-        f"callers: {_shown(costs.callers_cores, '{:.2f} cores')} in {report.processes} processes, {_lateness(report)}",
+        f"callers: {shown(costs.callers_cores, '{:.2f} cores')} in {report.processes} processes, {_lateness(report)}",
         f"machine: {report.conditions} at the start",
     ]
 
@@ -99,18 +99,20 @@ def _refused(figures: LoadFigures) -> str:
 def shown_costs(costs: Costs) -> str:
     """What sessions took of the server, in words."""
     return (
-        f"{costs.sessions:.1f} sessions on average, {_shown(costs.cores, '{:.2f} cores')},"
-        f" {_shown(costs.core_percent, '{:.1f} % of a core')} and {_megabytes(costs.session_bytes)} MB each session,"
-        f" {_megabytes(costs.resident_bytes)} MB in all"
+        f"{costs.sessions:.1f} sessions on average, {shown(costs.cores, '{:.2f} cores')},"
+        f" {shown(costs.core_percent, '{:.1f} % of a core')} and {megabytes(costs.session_bytes)} MB each session,"
+        f" {megabytes(costs.resident_bytes)} MB in all"
     )
 
 
-def _shown(value: float | None, pattern: str) -> str:
+def shown(value: float | None, pattern: str) -> str:
+    """A figure by a pattern of `str.format`, or a dash where nobody told it."""
     return pattern.format(value) if value is not None else ABSENT
 
 
-def _megabytes(size: float | None) -> str:
-    return _shown(None if size is None else size / MEGABYTE, "{:.1f}")
+def megabytes(size: float | None) -> str:
+    """Bytes in millions."""
+    return shown(None if size is None else size / MEGABYTE, "{:.1f}")
 
 
 def errors_table(figures: LoadFigures) -> Table:

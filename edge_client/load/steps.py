@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -14,25 +16,27 @@ from edge_client.load.plan import LoadPlan
 from edge_client.load.record import LoadRecord
 from edge_client.load.report import MEGABYTE, figures_json
 from edge_client.load.run import Setting, calm, make_calls
+from edge_client.load.server_watch import ServerWatch
 
 CALL_APART_SEC: Final = 0.3  # the calls of a step do not all begin at once
 SETTLE_SEC: Final = 3.0  # after the last has begun
+IDLE_SEC: Final = 5.0  # a server is looked at without any call
 REST_SEC: Final = 30.0  # at most, between steps, for the server to have hung up
 HEADINGS: Final = (
     "calls",
     "",
-    "% of a core\neach session",
-    "MB\neach session",
+    "% core\neach",
+    "MB\neach",
     "cores",
-    "sessions\nper core",
+    "calls/\ncore",
     "turns",
     "V2V\np50",
     "V2V\np95",
     "V2V\np99",
-    "under-\nruns",
+    "under\nruns",
     "missed",
-    "concealed\npackets",
-    "callers'\ncores",
+    "con-\ncealed",
+    "callers\n(cores)",
 )
 
 
@@ -55,6 +59,16 @@ class Step:
     def sessions_per_core(self) -> float | None:
         """As many as would take a core each for themselves, by what these took. None where that is not known."""
         return 100 / self.costs.core_percent if self.costs.core_percent else None
+
+
+async def idle_cores(watch: ServerWatch) -> float | None:
+    """What the server uses when nobody calls; None where nobody tells."""
+    before, began = await watch.look(), time.monotonic()
+    await asyncio.sleep(IDLE_SEC)
+    after = await watch.look()
+    if "cpu_sec" not in before or "cpu_sec" not in after:
+        return None
+    return (after["cpu_sec"] - before["cpu_sec"]) / (time.monotonic() - began)
 
 
 def step_plan(plan: LoadPlan, calls: int, *, listening: bool, hold_sec: float) -> LoadPlan:
@@ -97,9 +111,9 @@ def measured(plan: LoadPlan, record: LoadRecord, before: Mapping[str, float]) ->
 
 def steps_table(steps: Sequence[Step]) -> Table:
     """One row for each."""
-    table = Table(title="Calls held at the same time; waits in ms", title_justify="left")
+    table = Table(title="Calls held at the same time; waits in ms, underruns counted", title_justify="left")
     for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in step_rows(steps):
         table.add_row(*row)
     return table
@@ -120,7 +134,7 @@ def _row(step: Step) -> list[str]:
         _shown(None if costs.session_bytes is None else costs.session_bytes / MEGABYTE, ".1f"),
         _shown(costs.cores, ".2f"),
         _shown(step.sessions_per_core, ".0f"),
-        ABSENT if step.listening else f"{figures.answered} of {figures.turns}",
+        ABSENT if step.listening else f"{figures.answered}/{figures.turns}",
         *(_shown(value, ".0f") for value in (tail or (None, None, None))),
         str(figures.underruns),
         str(figures.missed),
@@ -147,9 +161,10 @@ def verdict(steps: Sequence[Step]) -> list[str]:
     return lines
 
 
-def steps_json(steps: Sequence[Step], plan: LoadPlan, conditions: Conditions) -> dict[str, Any]:
-    """Everything as plain values."""
+def steps_json(steps: Sequence[Step], plan: LoadPlan, conditions: Conditions, *, idle: float | None) -> dict[str, Any]:
+    """Everything as plain values; ``idle`` are the cores that the server uses when nobody calls."""
     return {
+        "idle_cores": idle,
         "conditions": asdict(conditions),
         "plan": asdict(plan),
         "steps": [
