@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.test_webrtc_peer import CHROMIUM_OFFER
 
-RATE = 100.0  # a second, of whatever is flooded with
+RATE = 120.0  # a second, of whatever is flooded with: a thousand in two stretches
 ONE = "127.0.0.2"  # the address of a flood from one place; one from everywhere has `SOMEWHERE`
 SOMEWHERE = 200
 ANSWER_SEC = 5.0
