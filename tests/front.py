@@ -58,8 +58,8 @@ class Front:
         try:
             edge = await self._patiently()
             if edge is not None:
-                there = await asyncio.open_connection(urlsplit(edge).hostname, urlsplit(edge).port)
-                await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+                async with _connected(edge) as (answers, asking):
+                    await asyncio.gather(_pump(reader, asking), _pump(answers, writer))
         except OSError:
             pass  # an edge that has just ended
         finally:
@@ -67,16 +67,22 @@ class Front:
 
 
 async def _is_ready(edge: str) -> bool:
-    address = urlsplit(edge)
+    host = urlsplit(edge).netloc
     try:
-        async with asyncio.timeout(ANSWER_SEC):
-            reader, writer = await asyncio.open_connection(address.hostname, address.port)
-            writer.write(f"GET /readyz HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
-            status = await reader.readline()
-            writer.close()
+        async with asyncio.timeout(ANSWER_SEC), _connected(edge) as (reader, writer):
+            writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return b" 200 " in await reader.readline()
     except (OSError, TimeoutError):
         return False
-    return b" 200 " in status
+
+
+@asynccontextmanager
+async def _connected(edge: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(urlsplit(edge).hostname, urlsplit(edge).port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -51,6 +51,7 @@ LONGEST_REPLY_SEC = 60.0  # for servers that never fall silent
 WATCH_SEC = 0.25
 DOUBT_SEC = 3.0  # a line over which nothing came for so long may be cut
 RESUME_SEC = 60.0  # how long an edge keeps the session of a caller who has vanished
+MOST_REFUSALS = 5  # of attempts to resume one call, while the line may still come back
 RETRY_SEC = 1.0  # between two attempts to call again
 HUSH_SEC = 0.3  # of a silent microphone before a call moves: what is said belongs to one line
 LONGEST_HUSH_SEC = 3.0  # to wait for that: some rooms are never silent
@@ -104,6 +105,7 @@ class Caller:
         self._last_event_id: str | None = None
         self._before: Line | None = None  # the line that was cut
         self._past = Packets()  # of the lines before this one
+        self._refusals = 0  # of the attempts to resume it
         self._given_up = False  # nothing comes any more, and there is no other line to be had
         self.resumed = 0  # how often the call went on over another line
         self._invitation = Invitation()
@@ -365,20 +367,28 @@ class Caller:
     async def _recover(self, deadline: float) -> None:
         """Go on over another line, or over the same one where that is there first."""
         logger.info("nothing has come for %.0f s: calling again", self._line.quiet_sec)
+        self._refusals = 0
         while self._token and self._line.quiet_sec > DOUBT_SEC:
             if time.monotonic() > deadline:
                 self._give_up()
                 return
             try:
                 await self._call_again(self._token)
-            except InvalidRequest:  # there is nothing to go on with any more
-                if self._invitation.is_draining:
-                    await self._begin_anew()
-                else:
-                    self._give_up()
+            except InvalidRequest:
+                await self._bear_refusal()
             except BackendError as fault:
                 logger.info("the call could not be resumed yet: %s", fault)
                 await asyncio.sleep(RETRY_SEC)
+
+    async def _bear_refusal(self) -> None:
+        """There is nothing to go on with any more; or it is at another of several servers behind one address."""
+        self._refusals += 1
+        if self._invitation.is_draining:
+            await self._begin_anew()
+        elif self._line.is_over or self._refusals >= MOST_REFUSALS:
+            self._give_up()
+        else:
+            await asyncio.sleep(RETRY_SEC)
 
     def _give_up(self) -> None:
         self._token = None
