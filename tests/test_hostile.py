@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from aiortc import rtp
 from aiortc.rtp import RtpPacket
-from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketState
 from websockets.asyncio.client import connect
 
@@ -30,6 +29,7 @@ from edge_client.endpointer import EndpointerSettings
 from edge_client.models.thread import ModelThread
 from edge_client.realtime import program, server
 from edge_client.realtime.session_config import MAXIMUM_SESSION_BYTES, SessionConfig
+from edge_client.realtime.server import create_app
 from edge_client.realtime.socket import MAXIMUM_CHARACTERS, MAXIMUM_EVENTS, Outbox, serve_socket
 from edge_client.settings import EdgeSettings, read_settings
 from edge_client.webrtc.gate import MOST_SENDERS
@@ -39,7 +39,7 @@ from edge_client.workers import listening
 from routing.errors import InvalidRequest, SettingsError
 from routing.turns import Tool
 from tests.bystander import bystander
-from tests.edge import EdgeProcess, RunningEdge, running_edge
+from tests.edge import EdgeProcess, RunningEdge, running_edge, scripted_edge
 from tests.peers import Caller as PeerCaller
 from tests.scripted import LoudnessDetector, ScriptedBackend, say
 from tests.test_realtime_socket import Client, connected
@@ -390,9 +390,10 @@ def test_a_long_text_is_cut_into_clauses_in_one_pass() -> None:
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
-def test_a_page_keeps_its_connection_until_its_caller_dials() -> None:
+async def test_a_page_keeps_its_connection_until_its_caller_dials() -> None:
     """A new one costs a round trip, or three with TLS, and a person looks at a page for longer than a few seconds."""
-    assert program.server_config(FastAPI()).timeout_keep_alive >= 60
+    async with scripted_edge() as edge:
+        assert program.server_config(create_app(edge)).timeout_keep_alive >= 60
 
 
 def test_of_two_edges_that_start_at_once_on_one_port_the_second_says_why_it_cannot() -> None:
