@@ -29,7 +29,6 @@ from edge_client.endpointer import EndpointerSettings
 from edge_client.models.thread import ModelThread
 from edge_client.realtime import program, server
 from edge_client.realtime.session_config import MAXIMUM_SESSION_BYTES, SessionConfig
-from edge_client.realtime.server import create_app
 from edge_client.realtime.socket import MAXIMUM_CHARACTERS, MAXIMUM_EVENTS, Outbox, serve_socket
 from edge_client.settings import EdgeSettings, read_settings
 from edge_client.webrtc.gate import MOST_SENDERS
@@ -93,7 +92,10 @@ async def test_a_client_secret_for_a_session_that_cannot_be_is_refused(fault: st
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
 
-HEAD = b"POST /v1/realtime/calls HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/sdp\r\ncontent-length: %d\r\n\r\n"
+HEAD = (
+    b"POST /v1/realtime/calls HTTP/1.1\r\nhost: localhost\r\n"
+    b"content-type: application/sdp\r\ncontent-length: %d\r\n\r\n"
+)
 
 
 @pytest.mark.parametrize("length", [300, 1_000_000])
@@ -393,7 +395,7 @@ def test_a_long_text_is_cut_into_clauses_in_one_pass() -> None:
 async def test_a_page_keeps_its_connection_until_its_caller_dials() -> None:
     """A new one costs a round trip, or three with TLS, and a person looks at a page for longer than a few seconds."""
     async with scripted_edge() as edge:
-        assert program.server_config(create_app(edge)).timeout_keep_alive >= 60
+        assert program.server_config(server.create_app(edge)).timeout_keep_alive >= 60
 
 
 def test_of_two_edges_that_start_at_once_on_one_port_the_second_says_why_it_cannot() -> None:
