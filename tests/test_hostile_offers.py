@@ -59,6 +59,7 @@ async def offers(nothing_left_behind: None) -> list[str]:
         return [CHROMIUM_OFFER, await caller.offer()]
 
 
+@pytest.mark.slow
 async def test_spoilt_offers_are_answered_or_refused(offers: list[str]) -> None:
     outcome = await offered(offers, range(60))
     assert set(outcome.ends) == {"answered", "InvalidRequest"}

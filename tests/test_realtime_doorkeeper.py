@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,8 +16,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import connect
 
+from edge_client.caller.edge_process import edge_process
 from edge_client.realtime.doorkeeper import MAXIMUM_HEAD_BYTES, Doorway
+from tests.certificates import certificate_pair
 from tests.edge import PromptServer
+
+pytestmark = pytest.mark.slow  # heads are waited for in real time
 
 HEAD_SEC = 0.1
 ASKED = b"GET / HTTP/1.1\r\nhost: edge\r\n\r\n"
@@ -112,13 +118,15 @@ async def test_who_has_asked_may_take_its_time(protocol: Callable[..., asyncio.P
 
 
 async def test_a_websocket_is_no_head(protocol: Callable[..., asyncio.Protocol]) -> None:
-    async with serving(protocol, Doorway(head_sec=HEAD_SEC, most_silent=1)) as port:
-        async with connect(f"ws://127.0.0.1:{port}/", proxy=None) as socket:
-            await asyncio.sleep(2 * HEAD_SEC)
-            await socket.send("still there")
-            assert await socket.recv() == "still there"
-            async with dialled(port) as connection:
-                assert b" 200 " in await answer(connection)
+    async with (
+        serving(protocol, Doorway(head_sec=HEAD_SEC, most_silent=1)) as port,
+        connect(f"ws://127.0.0.1:{port}/", proxy=None) as socket,
+    ):
+        await asyncio.sleep(2 * HEAD_SEC)
+        await socket.send("still there")
+        assert await socket.recv() == "still there"
+        async with dialled(port) as connection:
+            assert b" 200 " in await answer(connection)
 
 
 async def test_a_head_without_end_is_not_kept(protocol: Callable[..., asyncio.Protocol]) -> None:
@@ -149,3 +157,27 @@ def test_proxies_keep_connections_for_many() -> None:
     assert all(doorway.enter("10.0.0.1") for _ in range(100))
     assert doorway.enter("203.0.113.7")
     assert not doorway.enter("203.0.113.7")
+
+
+# -- the program itself ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.models
+async def test_who_encrypts_has_no_more_time(tmp_path: Path, nothing_left_behind: None) -> None:
+    """Neither for the handshake nor for the head."""
+    pair = await asyncio.to_thread(certificate_pair, tmp_path)
+    trusted = await asyncio.to_thread(ssl.create_default_context, cafile=str(pair.certificate))
+    settings = {
+        "ANTIPHON_TLS__CERTIFICATE_FILE": str(pair.certificate),
+        "ANTIPHON_TLS__KEY_FILE": str(pair.key),
+        "ANTIPHON_LIMITS__HEAD_SEC": "0.5",
+        "ANTIPHON_TELEMETRY__FILE": "",
+    }
+    async with edge_process(arguments=("--engine", "tone"), settings=settings) as edge:
+        port = int(edge.url.rpartition(":")[2])
+        async with dialled(port) as (silent, _):
+            assert await to_the_end(silent) == b""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted)
+        writer.write(b"GET /healthz HTTP/1.1\r\n")
+        assert (await to_the_end(reader)).startswith(b"HTTP/1.1 408 ")
+        writer.close()

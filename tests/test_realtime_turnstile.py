@@ -20,6 +20,8 @@ from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
 from tests.test_realtime_calls import until
 
+pytestmark = pytest.mark.slow  # each story has an edge of its own
+
 KEY, OTHER_KEY = "key-one", "key-two"
 CALLER, FLOOD = "203.0.113.7", "198.51.100.1"
 
@@ -134,7 +136,6 @@ async def test_development_mode_counts_nobody() -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
-@pytest.mark.slow
 async def test_calls_that_nobody_picks_up_do_not_keep_a_caller_out(nothing_left_behind: None) -> None:
     async with (
         guarded_edge(maximum_sessions=4, limits={"connecting_per_address": 4}) as edge,

@@ -98,7 +98,7 @@ async def serve(settings: EdgeSettings, *, progress: Callable[[str], None], read
         async with open_edge(settings, progress=progress) as edge:
             listen(settings, bound)
             config = server_config(create_app(edge, on_ready=lambda: ready(url)), identity)
-            server = _PatientServer(config, edge.drain, settings.drain_sec)
+            server = _PatientServer(config, edge.drain, settings.drain_sec, head_sec=settings.limits.head_sec)
             async with _kept(identity):
                 told = await _serve_until_told(server, bound)
     if told:
@@ -135,11 +135,31 @@ class _PatientServer(uvicorn.Server):
     The first signal of an operator begins the ``drain``, where that may take any time.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, drain_sec: float) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_sec: float, *, head_sec: float) -> None:
         super().__init__(config)
+        self._head_sec = head_sec
         self._drain = drain
         self._drain_sec = drain_sec
         self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's own, which gives a handshake of TLS a minute: here it has the time of a head."""
+        await super().startup(sockets=[])
+        config = self.config
+        patience_sec = (self._head_sec or None) if config.ssl else None
+        for each in sockets or ():
+            server = await self._loop.create_server(
+                self._new_protocol,
+                sock=each,
+                ssl=config.ssl,
+                ssl_handshake_timeout=patience_sec,
+                backlog=config.backlog,
+            )
+            self.servers.append(server)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        new_protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return new_protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
