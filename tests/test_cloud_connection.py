@@ -67,6 +67,7 @@ async def test_a_cloud_that_demands_a_certificate_is_shown_one(cloud_pair: Pair,
         assert not await is_let_in(Line(shown(cloud.url, stranger, pair)))  # it is not who we think
 
 
+@pytest.mark.slow
 async def test_a_renewed_certificate_is_shown_without_a_new_start(
     cloud_pair: Pair, pair: Pair, stranger: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

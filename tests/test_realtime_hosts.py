@@ -44,6 +44,7 @@ def test_names_of_others(host: str) -> None:
     assert not is_loopback(host)
 
 
+@pytest.mark.slow
 async def test_without_keys_only_names_of_this_machine_are_heeded() -> None:
     async with running_edge() as edge, httpx.AsyncClient(base_url=edge.url) as client:
         for path in ("/", "/healthz", "/v1/realtime/ice_servers"):
@@ -78,6 +79,7 @@ def place() -> Iterator[Workplace]:
         yield place
 
 
+@pytest.mark.slow
 async def test_workers_without_keys_ask_each_other(place: Workplace) -> None:
     async with running_crew(place, workers=2) as workers, httpx.AsyncClient() as client:
         told = (await client.get(f"{workers[0].url}/v1/statistics")).json()

@@ -71,6 +71,7 @@ def test_a_file_ends_development_mode_even_while_it_was_not_read() -> None:
     assert not EdgeSettings(api_keys_file=Path("keys")).development
 
 
+@pytest.mark.slow
 async def test_keys_are_changed_while_the_edge_runs(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("routing.key_file.LOOK_SEC", 0.02)
     async with running_edge(**files) as edge, httpx.AsyncClient(base_url=edge.url) as client:

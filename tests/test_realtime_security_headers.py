@@ -94,6 +94,7 @@ def preflight(origin: str, method: str = "POST") -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 async def test_pages_of_allowed_origins_may_ask_and_others_may_not() -> None:
     path = "/v1/realtime/calls"
     async with (
@@ -116,6 +117,7 @@ async def test_pages_of_allowed_origins_may_ask_and_others_may_not() -> None:
         assert "Access-Control-Allow-Origin" not in answered.headers
 
 
+@pytest.mark.slow
 async def test_with_keys_not_even_pages_of_this_machine_may_ask_unless_they_are_allowed() -> None:
     async with running_edge(api_keys="key") as edge, httpx.AsyncClient(base_url=edge.url) as client:
         refused = await client.options("/v1/realtime/calls", headers=preflight("http://localhost:3000"))

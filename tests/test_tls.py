@@ -153,6 +153,7 @@ async def test_calls_are_signalled_over_tls(pair: Pair) -> None:
             assert "session.created" in str(await connection.recv())
 
 
+@pytest.mark.slow
 async def test_what_is_older_than_tls_1_2_is_refused(pair: Pair) -> None:
     async with encrypted_edge(pair) as edge:
         await edge.shown(version=ssl.TLSVersion.TLSv1_2)
@@ -164,6 +165,7 @@ async def test_what_is_older_than_tls_1_2_is_refused(pair: Pair) -> None:
                 await client.get(f"http://localhost:{edge.port}/healthz")
 
 
+@pytest.mark.slow
 async def test_a_renewed_certificate_is_taken_while_calls_go_on(
     pair: Pair, renewed: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
