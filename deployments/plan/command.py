@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,8 @@ def plan(
 
     for file in (json_file, html_file):
         _check_file(file)
+    if html_file and find_spec("matplotlib") is None:
+        raise SettingsError("plots need the package matplotlib: install the extra `reports`, or leave out --html")
     settings = read_plan(config)
     settings = adopt(settings, read_points(measured)) if measured else settings
     settings = settings.quick() if quick else settings
