@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 
@@ -123,6 +124,11 @@ def ignored(path: Path) -> Ignored:
 
 
 def fits(pattern: str, path: PurePosixPath) -> bool:
+    return expression(pattern).fullmatch(str(path)) is not None
+
+
+@cache
+def expression(pattern: str) -> re.Pattern[str]:
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return re.fullmatch("".join(parts.get(piece, re.escape(piece)) for piece in pieces), str(path)) is not None
+    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))

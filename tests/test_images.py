@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -124,6 +125,7 @@ def test_the_builder_is_sent_nothing_else(name: str) -> None:
     assert not sent.sends(PurePosixPath(".git/config"))
 
 
+@cache
 def tracked() -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     return listed.stdout.split("\0")[:-1]
@@ -257,7 +259,7 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert outcome.returncode == 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests of it do not all run one after the other
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Replay:
     """The edge's image, or rather what lies in it, made by its own commands."""
     if reason := lack_of_root_folders():

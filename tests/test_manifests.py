@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import BaseModel
-from ray.serve import schema
 
 from deployments.settings import checked
 from edge_client.settings import EdgeSettings, read_settings
@@ -265,6 +264,8 @@ def test_the_application_is_one_of_configs(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("serve.*.yaml")), ids=lambda path: path.name)
 def test_serve_knows_each_field_of_the_application(path: Path) -> None:
+    from ray.serve import schema  # a second, which whoever runs other tests shall not wait
+
     config = yaml.safe_load(path.read_text())
     assert unknown(config, schema.ServeDeploySchema) == []
     for application in config["applications"]:
@@ -378,7 +379,8 @@ def checkov(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
         documents = [*rendered(name), *ray_pods(rendered(name))]
         (folder / f"{name.replace('/', '-')}.yaml").write_text(yaml.safe_dump_all(documents))
     shutil.copytree(K8S / "images", folder / "images")
-    command = [audit_tool("checkov"), "--config-file", K8S / ".checkov.yaml", "--directory", folder, "--output", "json"]
+    given = ["--config-file", str(K8S / ".checkov.yaml"), "--directory", str(folder), "--output", "json"]
+    command = [str(audit_tool("checkov")), *given]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     reports = json.loads(outcome.stdout)
     return reports if isinstance(reports, list) else [reports]
