@@ -11,7 +11,7 @@ from typing import Final
 
 from edge_client.caller.question import Question
 from edge_client.load.callers import Callers, calling
-from edge_client.load.leak import RETURNING
+from edge_client.load.leak import RETURNING, at_rest
 from edge_client.load.plan import LoadPlan
 from edge_client.load.record import LoadRecord, Sample
 from edge_client.load.server_watch import ServerWatch
@@ -132,5 +132,5 @@ async def calm(watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, flo
 
 
 def _is_calm(figures: Mapping[str, float], like: Mapping[str, float]) -> bool:
-    at_most = {"sessions": 0.0, "calls": 0.0} | {name: like[name] for name in RETURNING if name in like}
+    at_most = {"sessions": 0.0, "calls": 0.0} | {name: at_rest(name, like[name]) for name in RETURNING if name in like}
     return all(figures[name] <= most for name, most in at_most.items() if name in figures)
