@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from edge_client.webrtc import peer
 from routing.telemetry import names
 from routing.telemetry.program import open_telemetry
 from routing.telemetry.settings import TelemetrySettings
@@ -153,4 +155,19 @@ async def test_calls_that_nobody_picks_up_do_not_keep_a_caller_out(nothing_left_
         assert edge.edge.sessions == 4
         again = await stack.enter_async_context(Caller())
         assert (await offer(edge, await again.offer(), caller=FLOOD)).status_code == 503  # nobody gives way to it
+        assert len(edge.edge.half_open) == 3
         assert caller.connection.connectionState == "connected"
+
+
+async def test_a_call_that_never_came_about_is_forgotten(nothing_left_behind: None) -> None:
+    async with guarded_edge(peer={"connect_timeout_sec": 0.1}) as edge, Caller() as caller:
+        before = set(living())
+        assert (await offer(edge, await caller.offer())).status_code == 201
+        await until(lambda: edge.edge.sessions == 0)
+        await until(lambda: not set(living()) - before)
+
+
+def living() -> list[int]:
+    """The connections of the edge that are in memory."""
+    gc.collect()
+    return [id(connection) for connection in peer._living]

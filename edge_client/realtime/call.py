@@ -228,6 +228,7 @@ class Call:
         self._place.close()
         for line in list(self._uncounted):
             await self._end(line)
+        self.edge.half_open.forget_settled()
 
     async def _end(self, line: _Line) -> None:
         line.connected()

@@ -38,7 +38,7 @@ class HalfOpenCalls:
         self._calls: list[HalfOpenCall] = []  # the oldest first
 
     def __len__(self) -> int:
-        self._forget_settled()
+        self.forget_settled()
         return len(self._calls)
 
     def expect_few(self, address: str) -> None:
@@ -47,7 +47,7 @@ class HalfOpenCalls:
         Raises:
             TooManyRequests: this address has as many half-open calls as it may have.
         """
-        self._forget_settled()
+        self.forget_settled()
         connecting = sum(call.visitor.address == address for call in self._calls)
         if self._per_address and connecting >= self._per_address:
             self._on_refused("address_connecting")
@@ -64,7 +64,7 @@ class HalfOpenCalls:
         key, that has most of them, if that is two more than this caller has: so a crowd of honest callers, who come
         from everywhere, waits for places, and nobody loses one that is about to be used.
         """
-        self._forget_settled()
+        self.forget_settled()
         call = self._overdue(now) or self._of_crowd(visitor, _addresses) or self._of_crowd(visitor, _holders)
         if call is None:
             return False
@@ -83,7 +83,8 @@ class HalfOpenCalls:
             return None
         return next(call for call in self._calls if crowd in names(call.visitor))
 
-    def _forget_settled(self) -> None:
+    def forget_settled(self) -> None:
+        """Let go of those that have sound, or have ended: what is kept here keeps a connection in memory."""
         self._calls = [call for call in self._calls if not call.is_settled()]
 
 
