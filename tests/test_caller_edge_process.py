@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
 import httpx
 import pytest
+import websockets
 
 from edge_client.caller.edge_process import edge_process
 from routing.errors import BackendUnavailable
@@ -22,14 +24,12 @@ async def test_an_edge_that_cannot_start_says_why(tmp_path: Path, nothing_left_b
 
 @pytest.mark.slow
 @pytest.mark.models
-@pytest.mark.parametrize(
-    ("told", "code"), [((signal.SIGTERM,), -signal.SIGTERM), ((signal.SIGINT, signal.SIGINT), 130)]
-)
+@pytest.mark.parametrize(("told", "code"), [((signal.SIGHUP,), -signal.SIGHUP), ((signal.SIGINT, signal.SIGINT), 130)])
 async def test_the_last_trace_is_written_however_hastily_an_edge_is_told_to_end(
     told: tuple[signal.Signals, ...], code: int, tmp_path: Path, nothing_left_behind: None
 ) -> None:
     file = tmp_path / "traces.jsonl"
-    settings = {"ANTIPHON_TELEMETRY__FILE": str(file)}
+    settings = {"ANTIPHON_TELEMETRY__FILE": str(file), "ANTIPHON_DRAIN_SEC": "60"}  # nobody is there to wait for
     async with edge_process(arguments=("--engine", "tone"), settings=settings) as edge:
         async with httpx.AsyncClient() as client:
             refused = await client.post(
@@ -42,3 +42,26 @@ async def test_the_last_trace_is_written_however_hastily_an_edge_is_told_to_end(
         await edge.ended()
     assert edge.process.returncode == code
     assert "voice.connect" in await asyncio.to_thread(file.read_text)
+
+
+@pytest.mark.hostile
+@pytest.mark.timeout(60)
+@pytest.mark.slow
+@pytest.mark.models
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_second_signal_ends_an_edge_that_waits_for_its_sessions(
+    workers: str, nothing_left_behind: None
+) -> None:
+    settings = {"ANTIPHON_DRAIN_SEC": "60", "ANTIPHON_WORKERS": workers}
+    async with (
+        edge_process(arguments=("--engine", "tone"), settings=settings) as edge,
+        websockets.connect(edge.url.replace("http", "ws", 1) + "/v1/realtime") as client,
+    ):
+        await client.recv()
+        edge.process.send_signal(signal.SIGTERM)
+        told = [json.loads(await client.recv())["type"] for _ in range(2)]
+        assert told == ["antiphon.server.draining", "antiphon.session.ticket"]
+        assert edge.process.returncode is None
+        edge.process.send_signal(signal.SIGTERM)
+        await edge.ended()
+    assert edge.process.returncode == -signal.SIGTERM
