@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
+OLDEST_KUBECTL = 27
+SAID: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
 AUDIT = Path(__file__).parent.parent / ".venv" / "audit" / "bin"
 
 
@@ -25,6 +29,16 @@ def program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         missing(f"no {name} on the PATH")
+    return found
+
+
+def kubectl() -> str:
+    """A kubectl that renders what is written here. No package of Debian 12 brings one: there the test is skipped."""
+    found = shutil.which("kubectl")
+    said = "" if found is None else subprocess.run([found, "version", "--client"], **SAID).stdout
+    version = re.search(r"v1\.(\d+)\.", said)
+    if found is None or version is None or int(version[1]) < OLDEST_KUBECTL:
+        pytest.skip(f"no kubectl of at least 1.{OLDEST_KUBECTL}: NOT RENDERED")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.audit import AUDIT, audit_tool, program
+from tests.audit import AUDIT, audit_tool, kubectl
 
 ROOT = Path(__file__).parent.parent
 K8S = ROOT / "k8s"
@@ -57,9 +57,7 @@ def rendered(folder: str) -> tuple[Document, ...]:
     """All documents of a kustomization below k8s/, ``overlays/laptop`` for example, or of a file there."""
     if folder in OTHERS:
         return tuple(yaml.safe_load_all((K8S / folder).read_text()))
-    outcome = subprocess.run(
-        [program("kubectl"), "kustomize", K8S / folder], capture_output=True, text=True, check=False
-    )
+    outcome = subprocess.run([kubectl(), "kustomize", K8S / folder], capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
     return tuple(document for document in yaml.load_all(outcome.stdout, Loader=yaml.CSafeLoader) if document)
 

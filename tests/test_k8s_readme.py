@@ -18,7 +18,7 @@ import yaml
 from deployments.settings import checked
 from edge_client.cli import app
 from edge_client.settings import EdgeSettings
-from tests.audit import program
+from tests.audit import kubectl
 from tests.kubernetes_fields import faults, is_custom
 from tests.manifests import K8S, OTHERS, OVERLAYS, ROOT, Document, namespace, overlay, rendered
 from tests.test_house import PROJECT, make_targets
@@ -220,7 +220,7 @@ def test_settings_exist(path: Path) -> None:
 def kubectl_options(*words: str) -> set[str]:
     """As kubectl's own help lists them; it needs no cluster for that."""
     texts = [
-        subprocess.run([program("kubectl"), *ask], capture_output=True, text=True, check=False).stdout
+        subprocess.run([kubectl(), *ask], capture_output=True, text=True, check=False).stdout
         for ask in ((*words, "--help"), ("options",))
     ]
     return set(re.findall(r"^\s+(?:-\w, )?(--[\w-]+)=", "\n".join(texts), re.MULTILINE)) | set(
