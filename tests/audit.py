@@ -7,12 +7,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 OLDEST_KUBECTL = 27
-SAID: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
 AUDIT = Path(__file__).parent.parent / ".venv" / "audit" / "bin"
 
 
@@ -35,11 +34,15 @@ def program(name: str) -> str:
 def kubectl() -> str:
     """A kubectl that renders what is written here. No package of Debian 12 brings one: there the test is skipped."""
     found = shutil.which("kubectl")
-    said = "" if found is None else subprocess.run([found, "version", "--client"], **SAID).stdout
-    version = re.search(r"v1\.(\d+)\.", said)
-    if found is None or version is None or int(version[1]) < OLDEST_KUBECTL:
+    if found is None or _minor_version(found) < OLDEST_KUBECTL:
         pytest.skip(f"no kubectl of at least 1.{OLDEST_KUBECTL}: NOT RENDERED")
     return found
+
+
+def _minor_version(program: str) -> int:
+    said = subprocess.run([program, "version", "--client"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"v1\.(\d+)\.", said)
+    return int(version[1]) if version else 0
 
 
 def missing(reason: str) -> NoReturn:
