@@ -14,7 +14,7 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests_per_minute: float = Field(default=600.0, ge=0)  # of one address, and of one key: calls, sessions, secrets
+    requests_per_minute: float = Field(default=600.0, ge=0)  # of one address, of one key, and of one client secret
     requests_at_once: int = Field(default=100, ge=1)  # as many may be saved up; a wrong key costs ten
     sessions_per_address: int = Field(default=0, ge=0)  # at the same time
     sessions_per_key: int = Field(default=0, ge=0)  # likewise, with those of the client secrets made with it

@@ -61,10 +61,10 @@ def test_the_addresses_of_one_network_count_as_one() -> None:
 def test_a_key_may_be_used_so_often_from_wherever() -> None:
     watch = guard()
     for _ in range(20):
-        watch.ask_as(["key-1"], 0.0)
+        watch.ask_as("key-1", 0.0)
     with pytest.raises(TooManyRequests, match="one key"):
-        watch.ask_as(["secret-1", "key-1"], 0.0)
-    watch.ask_as(["key-2"], 0.0)
+        watch.ask_as("key-1", 0.0)
+    watch.ask_as("key-2", 0.0)
 
 
 def test_guessing_keys_costs_more_than_asking() -> None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import gc
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import websockets
+from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
+from edge_client.limits import LimitSettings
+from edge_client.realtime.addresses import Proxies
+from edge_client.realtime.guard import Guard
+from edge_client.realtime.turnstile import Turnstile
 from edge_client.webrtc import peer
+from edge_client.workers.siblings import ADDRESS
 from routing.telemetry import names
 from routing.telemetry.program import open_telemetry
 from routing.telemetry.settings import TelemetrySettings
@@ -89,6 +96,36 @@ async def test_a_key_is_counted_from_wherever_it_is_used() -> None:
         other = await ask(edge, key=OTHER_KEY)
     assert [answer.status_code for answer in asked] == [200] * 12 + [429]
     assert other.status_code == 200
+
+
+async def test_who_has_a_client_secret_cannot_keep_the_others_of_its_operator_out() -> None:
+    limits = {"requests_per_minute": 1, "requests_at_once": 12}
+    async with guarded_edge(limits=limits) as edge:
+        secret, other = [edge.edge.keys.issue({}, now=time.time(), lifetime_sec=60, issuer="key-1") for _ in range(2)]
+        asked = [await ask(edge, key=secret.value, caller=f"203.0.113.{number}") for number in range(13)]
+        assert (await ask(edge, key=other.value)).status_code == 200
+    assert [answer.status_code for answer in asked] == [200] * 12 + [429]
+
+
+@pytest.mark.parametrize(("server", "address"), [(("127.0.0.1", 8080), None), (("/run/worker", None), CALLER)])
+async def test_whoever_is_gone_already_is_not_taken_for_another_worker(
+    server: tuple[str, int | None], address: str | None
+) -> None:
+    """A connection that was reset has no address, as one over a Unix socket has none."""
+    seen: list[str] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["state"]["address"])
+
+    async def send(message: Message) -> None:
+        assert message.get("status", 400) == 400
+
+    guard = Guard(LimitSettings(), is_open=False)
+    turnstile = Turnstile(application, guard=guard, proxies=Proxies(()), on_refused=lambda reason: None)
+    headers = [(ADDRESS.lower().encode(), CALLER.encode())]
+    scope = {"type": "http", "path": "/v1/statistics", "headers": headers, "client": None, "server": server}
+    await turnstile(scope, cast(Receive, None), send)
+    assert seen == ([address] if address else [])
 
 
 async def test_guesses_cost_more_and_do_not_tell_when_one_is_right() -> None:

@@ -91,15 +91,17 @@ class Guard:
         if address and not self._is_open:
             self._spend(self._addresses, counted_as(address), now, "address_rate")
 
-    def ask_as(self, holders: Iterable[str], now: float) -> None:
+    def ask_as(self, holder: str, now: float) -> None:
         """Count a request by whoever has this credential.
+
+        A client secret counts by itself, and not with the key that asked for it: whoever has one could otherwise keep
+        that key, and with it all who have secrets of the same operator, from asking for anything.
 
         Raises:
             TooManyRequests: with it, of late.
         """
-        for holder in holders:
-            if not self._is_open:
-                self._spend(self._holders, holder, now, "key_rate")
+        if not self._is_open:
+            self._spend(self._holders, holder, now, "key_rate")
 
     def _spend(self, rates: Rates, name: str, now: float, reason: Reason) -> None:
         wait_sec = rates.spend(name, now)

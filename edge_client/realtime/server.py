@@ -16,7 +16,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import ClientDisconnect
 
 from edge_client.loop_lag import LoopLag, watch_loop
 from edge_client.realtime.addresses import Proxies
@@ -180,12 +180,8 @@ def _admitted(request: Request) -> Grant:
     """What the caller's credential allows."""
     edge = _edge(request)
     grant = edge.keys.admit(bearer(request.headers.get("authorization")), now=time.time())
-    edge.guard.ask_as(_visitor(request, grant).holders, asyncio.get_running_loop().time())
+    edge.guard.ask_as(grant.holder, asyncio.get_running_loop().time())
     return grant
-
-
-def _visitor(connection: HTTPConnection, grant: Grant) -> Visitor:
-    return Visitor(connection.state.address, grant.holder, grant.issuer)
 
 
 async def _admitted_caller(request: Request) -> Grant:
@@ -379,8 +375,7 @@ async def realtime_socket(websocket: WebSocket) -> None:
     offered = websocket.scope["subprotocols"]
     try:
         grant = edge.keys.admit(_socket_credential(websocket, offered), now=time.time())
-        visitor = _visitor(websocket, grant)
-        edge.guard.ask_as(visitor.holders, asyncio.get_running_loop().time())
+        edge.guard.ask_as(grant.holder, asyncio.get_running_loop().time())
     except Unauthorized as fault:
         await _deny(websocket, 401, str(fault))
         return
@@ -393,7 +388,7 @@ async def realtime_socket(websocket: WebSocket) -> None:
     with ExitStack() as place:
         try:
             async with _redeemed(edge.keys, grant):
-                place.enter_context(edge.place(visitor))
+                place.enter_context(edge.place(Visitor(websocket.state.address, grant.holder, grant.issuer)))
                 await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
         except Unauthorized as fault:
             await _deny(websocket, 401, str(fault))
