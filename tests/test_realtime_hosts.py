@@ -59,6 +59,21 @@ async def test_without_keys_only_names_of_this_machine_are_heeded() -> None:
         assert refusal.value.response.status_code == 403
 
 
+@pytest.mark.slow
+async def test_without_keys_a_page_from_elsewhere_begins_no_call_by_a_form_that_it_may_send_anywhere() -> None:
+    form = {"sdp": (None, "v=0")}  # no offer: 400 where it is looked at
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    async with running_edge() as edge, httpx.AsyncClient(base_url=edge.url) as client:
+        for origin in ("https://theirs.example", "null", "http://localhost.theirs.example", "http://[::1.example"):
+            refused = await client.post("/v1/realtime/calls", files=form, headers={"Origin": origin})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "origin_not_allowed")
+        assert (await client.get("/v1/statistics?sweep=true", headers=image)).status_code == 403
+        for origin in (edge.url, "http://localhost:3000", "http://a.localhost", "http://[::1]:8080"):
+            taken = await client.post("/v1/realtime/calls", files=form, headers={"Origin": origin})
+            assert taken.status_code == 400
+        assert (await client.get("/", headers=image | {"Sec-Fetch-Mode": "navigate"})).status_code == 200  # a link
+
+
 @pytest.mark.parametrize(
     ("settings", "status"),
     [
