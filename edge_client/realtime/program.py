@@ -26,6 +26,7 @@ from edge_client.realtime.idle_connections import close_idle_connections
 from edge_client.realtime.key_files import open_ring
 from edge_client.realtime.refusals import refuse_quietly
 from edge_client.realtime.server import create_app
+from edge_client.realtime.socket_protocol import SocketProtocol
 from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
 from edge_client.tls import Identity, server_identity
@@ -216,6 +217,7 @@ def server_config(app: FastAPI, identity: Identity | None = None) -> uvicorn.Con
         proxy_headers=False,  # whom proxies speak for is our own settings' business
         log_config=None,
         access_log=False,
+        ws=SocketProtocol,
         ws_max_size=MAXIMUM_MESSAGE_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SEC,
         timeout_keep_alive=KEEP_ALIVE_SEC,
