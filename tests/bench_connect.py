@@ -24,6 +24,7 @@ from edge_client.network.profile import NetworkProfile
 from edge_client.playout import Playout
 from edge_client.quantiles import Quantiles, quantiles
 from edge_client.webrtc import ice
+from edge_client.webrtc.checks import OnCheck
 from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.peer import Peer, PeerSettings
 from routing.turns import REPLY_SAMPLE_RATE
@@ -96,7 +97,7 @@ def _stopwatch() -> Callable[[], float]:
 # -- many calls ------------------------------------------------------------------------------------------------------
 
 
-def _leave(connection: Connection, *, on_check: Callable[[], None]) -> None:
+def _leave(connection: Connection, *, on_check: OnCheck) -> None:
     """In the place of `hasten`, at both ends: aioice checks as it does by itself."""
 
 

@@ -47,10 +47,10 @@ class Ends:
         self.caller = Connection(ice_controlling=True)
         self.edge = Connection(ice_controlling=False)
         self.checks = 0
-        hasten(self.caller, on_check=lambda: None)
+        hasten(self.caller, on_check=lambda *_: None)
         hasten(self.edge, on_check=self._count)
 
-    def _count(self) -> None:
+    def _count(self, *_: object) -> None:
         self.checks += 1
 
     async def introduce(self) -> None:
@@ -128,7 +128,7 @@ async def test_a_check_without_the_password_wakes_nobody() -> None:
     async with introduced() as ends:
         connecting = asyncio.create_task(ends.edge.connect())
         for number in range(10):
-            ends.edge.request_received(check(ends, "x" * 22), (LOOPBACK, 40_000 + number), ends.door)
+            ends.edge.request_received(check(ends.edge, "x" * 22), (LOOPBACK, 40_000 + number), ends.door)
         await asyncio.sleep(0.05)
         assert ends.checks == 0
         assert ends.edge._remote_candidates == []
@@ -141,7 +141,7 @@ async def test_a_caller_who_checks_from_everywhere_is_kept_with_a_few_addresses(
     async with introduced() as ends:
         await asyncio.gather(ends.caller.connect(), ends.edge.connect())
         for number in range(200):
-            ends.edge.request_received(check(ends), (LOOPBACK, 40_000 + number), ends.door)
+            ends.edge.request_received(check(ends.edge), (LOOPBACK, 40_000 + number), ends.door)
         assert len(ends.edge._remote_candidates) == MOST_ADDRESSES
         assert len(ends.edge._check_list) <= MOST_ADDRESSES
 
@@ -150,7 +150,7 @@ async def test_a_later_check_moves_the_call_only_after_it_was_checked_back() -> 
     async with introduced() as ends:
         await asyncio.gather(ends.caller.connect(), ends.edge.connect())
         first = ends.edge._nominated[1]
-        ends.edge.request_received(check(ends), (LOOPBACK, 40_000), ends.door)
+        ends.edge.request_received(check(ends.edge), (LOOPBACK, 40_000), ends.door)
         await asyncio.sleep(0.02)
         assert ends.edge._nominated[1] is first
 
@@ -175,12 +175,12 @@ async def test_all_ways_are_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         await connecting
 
 
-def check(ends: Ends, password: str | None = None) -> Message:
-    """What a caller sends to an address of the edge."""
+def check(edge: Connection, password: str | None = None) -> Message:
+    """What a caller sends to an address of the edge, of which it wants to use each."""
     message = Message(message_method=Method.BINDING, message_class=Class.REQUEST)
-    message.attributes["USERNAME"] = f"{ends.edge.local_username}:{ends.caller.local_username}"
+    message.attributes["USERNAME"] = f"{edge.local_username}:{edge.remote_username}"
     message.attributes["PRIORITY"] = 1
     message.attributes["ICE-CONTROLLING"] = 1
     message.attributes["USE-CANDIDATE"] = None
-    message.add_message_integrity((password or ends.edge.local_password).encode())
+    message.add_message_integrity((password or edge.local_password).encode())
     return message

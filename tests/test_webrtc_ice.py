@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from edge_client.playout import Playout
 from edge_client.webrtc.ice import LOOPBACK, Ice, candidates
 from edge_client.webrtc.peer import Peer, PeerSettings
 from tests.bystander import bystander
+from tests.test_webrtc_checks import check
 from tests.test_webrtc_peer import CHROMIUM_OFFER, Notes
 
 EDGE_CLIENT = Path(__file__).parent.parent / "edge_client"
@@ -102,6 +105,34 @@ async def test_checks_keep_a_call_alive_and_sound_is_counted() -> None:
     await connection.close()
 
 
+async def test_a_caller_may_send_whichever_way_it_has_checked(nothing_left_behind: None) -> None:
+    """It checks three, and nominates each of them. Our check back of the third is the first to be answered, and aioice
+    then forgets the second, which it has not checked back; the caller knows of that nothing, and sends there."""
+    ice, door, edge = await opened()
+    async with found(edge) as caller:
+        for address in (STRANGER, OTHER_STRANGER):
+            edge.request_received(check(edge), address, door)
+        await edge.connect()
+        edge.request_received(check(edge), caller, door)
+        await asyncio.gather(*(pair.task for pair in edge._check_list if pair.task), return_exceptions=True)
+        assert OTHER_STRANGER not in [pair.remote_addr for pair in edge._check_list]
+        door.datagram_received(HANDSHAKE, OTHER_STRANGER)
+        assert ice.dropped == 0
+        assert await edge.recv() == HANDSHAKE
+    await edge.close()
+
+
+async def test_what_is_known_of_one_socket_is_not_believed_at_another() -> None:
+    ice, door, edge = await opened((LOOPBACK, "127.0.0.2"))
+    learn(edge, door)
+    other = next(protocol for protocol in edge._protocols if protocol is not door)
+    other.datagram_received(HANDSHAKE, STRANGER)
+    assert ice.dropped == 1
+    door.datagram_received(HANDSHAKE, STRANGER)
+    assert ice.dropped == 1
+    await edge.close()
+
+
 async def test_a_wrong_server_for_relays_is_told_at_the_call(caplog: pytest.LogCaptureFixture) -> None:
     ice = Ice(addresses=(LOOPBACK,), loopback=False)
     servers = [RTCIceServer(urls="turn:127.0.0.1:9?transport=tcp", username="edge", credential="x")]
@@ -113,14 +144,26 @@ async def test_a_wrong_server_for_relays_is_told_at_the_call(caplog: pytest.LogC
     assert "no relay from the TURN server 127.0.0.1:9" in caplog.text
 
 
-STRANGER = (LOOPBACK, 40_000)
+STRANGER, OTHER_STRANGER = (LOOPBACK, 40_000), (LOOPBACK, 40_001)
+HANDSHAKE = b"\x16\xfe\xfd" + bytes(60)
 
 
-async def opened() -> tuple[Ice, StunProtocol, Connection]:
+@asynccontextmanager
+async def found(edge: Connection) -> AsyncIterator[tuple[str, int]]:
+    """A caller whose credentials the edge has been told, and who answers checks at this address."""
+    caller = Connection(ice_controlling=True)
+    caller._local_candidates = await caller.get_component_candidates(1, [LOOPBACK])
+    for one, other in ((caller, edge), (edge, caller)):
+        other.remote_username, other.remote_password = one.local_username, one.local_password
+    yield caller._protocols[0].transport.get_extra_info("sockname")
+    await caller.close()
+
+
+async def opened(addresses: Sequence[str] = (LOOPBACK,)) -> tuple[Ice, StunProtocol, Connection]:
     """A guarded socket that nobody has called yet."""
     peer_connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection = peer_connection.addTransceiver("audio").receiver.transport.transport._connection
-    ice = Ice(addresses=(LOOPBACK,), loopback=False)
+    ice = Ice(addresses=addresses, loopback=False)
     ice.guard(peer_connection)
     await connection.gather_candidates()
     return ice, connection._protocols[0], connection

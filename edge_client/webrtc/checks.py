@@ -20,10 +20,13 @@ from aioice.stun import Message
 CHECKS_AT_ONCE = 5  # aioice starts one every 20 ms
 MOST_ADDRESSES = 16  # from which one caller may check; each is checked back and kept
 
+type Address = tuple[str, int]
+type OnCheck = Callable[[StunProtocol, Address], None]  # at which socket it came, and from where
+
 _UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
 
-def hasten(connection: Connection, *, on_check: Callable[[], None]) -> None:
+def hasten(connection: Connection, *, on_check: OnCheck) -> None:
     """Let ``connection`` connect as fast as the network allows. ``on_check`` is told of each check by the caller."""
     _start_checks_together(connection)
     _wait_for_first_check(connection)
@@ -60,7 +63,7 @@ def _wait_for_first_check(connection: Connection) -> None:
         stirred.set()
         await close()
 
-    def receive_and_wake(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+    def receive_and_wake(message: Message, addr: Address, protocol: StunProtocol) -> None:
         receive(message, addr, protocol)
         if connection._early_checks:  # noqa: SLF001
             stirred.set()
@@ -70,13 +73,13 @@ def _wait_for_first_check(connection: Connection) -> None:
     connection.request_received = receive_and_wake  # type: ignore[method-assign]
 
 
-def _nominate_at_once(connection: Connection, on_check: Callable[[], None]) -> None:
+def _nominate_at_once(connection: Connection, on_check: OnCheck) -> None:
     check = connection.check_incoming
 
-    def check_and_nominate(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+    def check_and_nominate(message: Message, addr: Address, protocol: StunProtocol) -> None:
         if _is_one_too_many(connection, addr):
             return
-        on_check()
+        on_check(protocol, addr)
         check(message, addr, protocol)
         if not connection._nominated and "USE-CANDIDATE" in message.attributes:  # noqa: SLF001
             _nominate(connection, addr, protocol)
@@ -84,7 +87,7 @@ def _nominate_at_once(connection: Connection, on_check: Callable[[], None]) -> N
     connection.check_incoming = check_and_nominate  # type: ignore[method-assign]
 
 
-def _is_one_too_many(connection: Connection, address: tuple[str, int]) -> bool:
+def _is_one_too_many(connection: Connection, address: Address) -> bool:
     candidates = connection._remote_candidates  # noqa: SLF001
     return len(candidates) >= MOST_ADDRESSES and not any(
         (candidate._network_host, candidate.port) == address  # noqa: SLF001
@@ -92,7 +95,7 @@ def _is_one_too_many(connection: Connection, address: tuple[str, int]) -> bool:
     )
 
 
-def _nominate(connection: Connection, address: tuple[str, int], protocol: StunProtocol) -> None:
+def _nominate(connection: Connection, address: Address, protocol: StunProtocol) -> None:
     """What aioice does when its own check of this pair succeeds. The caller alone may choose the pair."""
     if connection.ice_controlling:
         return

@@ -16,7 +16,7 @@ from aioice.ice import CandidatePair, StunProtocol, TransportPolicy
 from aioice.turn import TurnTransport
 from aiortc import RTCDtlsTransport, RTCIceTransport, RTCPeerConnection
 
-from edge_client.webrtc.checks import hasten
+from edge_client.webrtc.checks import Address, hasten
 from edge_client.webrtc.gate import Gate, is_check, is_sound
 from edge_client.webrtc.handshake import insist
 
@@ -57,6 +57,7 @@ class Ice:
         self._loopback = loopback
         self._gate = Gate(datagrams_per_sec=datagrams_per_sec)
         self._connections: list[Connection] = []
+        self._known: set[tuple[StunProtocol, Address]] = set()  # ways that are the caller's; bounded like checks
         self.heard_at: float | None = None  # when the last datagram of sound or events came, on the loop's clock
         self.alive_at: float | None = None  # likewise, or the last connectivity check
         self.sounds = 0  # datagrams of sound in all, with the reports on it
@@ -107,7 +108,12 @@ class Ice:
         self._listen_on_own_addresses(connection)
         hasten(connection, on_check=self._checked)
 
-    def _checked(self) -> None:
+    def _checked(self, protocol: StunProtocol, address: Address) -> None:
+        """A check that was answered leaves the caller free to send this way, and only the caller knows which it takes.
+
+        aioice forgets a way that it has not checked back yet as soon as another one is found to work.
+        """
+        self._known.add((protocol, address))
         self.alive_at = asyncio.get_running_loop().time()
 
     def _listen_on_own_addresses(self, connection: Connection) -> None:
@@ -137,15 +143,14 @@ class Ice:
 
     def _watch(self, connection: Connection, protocol: StunProtocol) -> None:
         take_check, queue = protocol.datagram_received, connection._queue  # noqa: SLF001
-        known: set[tuple[str, int]] = set()
         loop = asyncio.get_running_loop()
         username = f"{connection.local_username}:".encode()
 
         def take(datagram: bytes, address: tuple[Any, ...]) -> None:
             sender = address[:2]
-            is_known = sender in known or _is_checked(connection, protocol, sender)
+            is_known = (protocol, sender) in self._known or _is_checked(connection, protocol, sender)
             if is_known:
-                known.add(sender)  # bounded like the checks
+                self._known.add((protocol, sender))
             now = loop.time()
             admitted = self._gate.admits(datagram, known=is_known, username=username, now=now)
             if not admitted or queue.qsize() >= LONGEST_QUEUE:
@@ -195,7 +200,7 @@ def _take_turns(transport: RTCIceTransport) -> None:
 
 
 def _is_checked(connection: Connection, protocol: StunProtocol, address: tuple[Any, ...]) -> bool:
-    """Whether a check went between this socket and ``address``: the other side is the caller, or was named by it."""
+    """Whether this socket and ``address`` are to check each other: the other side is the caller, or was named by it."""
     return any(
         pair.protocol is protocol and pair.remote_addr == address
         for pair in connection._check_list  # noqa: SLF001
