@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -134,6 +135,12 @@ class Socket:
         done = await self.event("response.done")
         return str(done["response"]["output"][0]["content"][0]["text"])
 
+    async def restored(self, ticket: str) -> Json:
+        """Go on with the session of a ticket; returns what it is like."""
+        await self.send(type="antiphon.session.restore", ticket=ticket)
+        _, created = [await self.event("session.created") for _ in range(2)]
+        return dict(created["session"])
+
     async def close_code(self) -> int | None:
         await self._connection.wait_closed()
         return self._connection.close_code
@@ -170,6 +177,24 @@ async def test_a_socket_goes_on_with_a_ticket_once(nothing_left_behind: None) ->
     assert len(stranger.history) == 1
     assert (refused["error"]["code"], refused["error"]["event_id"]) == ("invalid_ticket", "again")
     assert "that was not used, got one that was" in refused["error"]["message"]
+
+
+async def test_who_got_several_tickets_has_one_session_all_the_same(nothing_left_behind: None) -> None:
+    async with house() as both, visiting(both.old) as client:
+        await client.event("session.created")
+        both.drain()
+        tickets = [(await client.event("antiphon.session.ticket"))["ticket"]]
+        await client.send(type="session.update", session={"type": "realtime", "instructions": "be kind"})
+        tickets.append((await client.event("antiphon.session.ticket"))["ticket"])
+        lasted = [both.new.edge.tickets.read(ticket, now=time.time()).lasted_sec for ticket in tickets]
+        async with visiting(both.new) as first, visiting(both.new) as second:
+            restored = [
+                await visitor.restored(ticket) for visitor, ticket in zip((first, second), tickets, strict=True)
+            ]
+            assert await first.close_code() == 1012
+            assert [each["instructions"] for each in restored] == ["", "be kind"]
+            assert await second.text("hello") == "second"
+    assert 0 < lasted[0] < lasted[1]  # so that going elsewhere makes no session longer than it may be
 
 
 async def test_a_ticket_later_than_first_is_refused() -> None:

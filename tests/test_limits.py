@@ -143,6 +143,12 @@ async def test_the_caller_is_told_before_the_session_ends() -> None:
 
 
 @on_virtual_time
+async def test_a_session_that_came_from_elsewhere_has_what_is_left() -> None:
+    watch = SessionClock(LimitSettings(longest_session_sec=3600), now=0.0, lasted_sec=3000.0)
+    assert await told_and_dismissed(watch) == [("told session_expired", 600.0), ("dismissed", 600 + FAREWELL_SEC)]
+
+
+@on_virtual_time
 async def test_an_idle_session_is_looked_at_when_it_may_be_over() -> None:
     watch = SessionClock(LimitSettings(idle_sec=60), now=0.0)
     asyncio.get_running_loop().call_later(50.0, watch.asked, 50.0)

@@ -52,6 +52,7 @@ def test_all_that_matters_travels() -> None:
         config=SessionConfig().updated({"instructions": "in French", "antiphon": {"privacy": "device_only"}}),
         grant=Grant("secret-1234", is_operator=False, issuer="key-12345678"),
         serial=4,
+        lasted_sec=1234.5,
         connection={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
     )
     assert carried(given) == given

@@ -82,12 +82,14 @@ class Leaver:
         passage: as what it began, or came from elsewhere; its past and its settings are those of that time
         send: takes an event for its caller
         let_go: ends it
+        lasted_sec: how long it has gone on, here and before
     """
 
     dialogue: Dialogue
     passage: Passage
     send: Callable[[Json], None]
     let_go: Callable[[], None]
+    lasted_sec: Callable[[], float]
 
     @property
     def mark(self) -> tuple[object, ...] | None:
@@ -97,7 +99,13 @@ class Leaver:
 
     def now(self, serial: int) -> Passage:
         """The session as it is."""
-        return replace(self.passage, config=self.dialogue.config, past=self.dialogue.session.past(), serial=serial)
+        return replace(
+            self.passage,
+            config=self.dialogue.config,
+            past=self.dialogue.session.past(),
+            serial=serial,
+            lasted_sec=self.lasted_sec(),
+        )
 
 
 async def depart(drain: Drain, tickets: Tickets, leaver: Leaver, on_left: Callable[[Move], None]) -> None:

@@ -76,6 +76,7 @@ class Edge:
         self._hearing = hearing
         self._backend = backend
         self._sessions = 0
+        self._going_on: dict[str, Callable[[], None]] = {}  # by session: what ends it
         self._absent: OrderedDict[object, Callable[[], None]] = OrderedDict()
 
     def _now_ms(self) -> float:
@@ -136,6 +137,19 @@ class Edge:
         finally:
             self._absent.pop(waiting, None)
 
+    @contextmanager
+    def _only_one(self, session_id: str, let_go: Callable[[], None]) -> Iterator[None]:
+        """A session goes on in one place: what comes with its next ticket ends what began with the one before."""
+        before = self._going_on.get(session_id)
+        self._going_on[session_id] = let_go
+        if before:
+            before()
+        try:
+            yield
+        finally:
+            if self._going_on.get(session_id) is let_go:
+                del self._going_on[session_id]
+
     @asynccontextmanager
     async def conversation(
         self,
@@ -157,7 +171,7 @@ class Edge:
         taking, privacy = self.settings.turn_taking, self.settings.privacy
         options = config.options(taking, privacy)
         now = asyncio.get_running_loop().time
-        clock = SessionClock(self.settings.limits, now=now())
+        clock = SessionClock(self.settings.limits, now=now(), lasted_sec=passage.lasted_sec)
         dialogue = Dialogue(
             send=send,
             sound=sound,
@@ -187,10 +201,16 @@ class Edge:
             reception=reception,
             chunk_ms=self.settings.chunk_ms,
         )
-        with self.drain.guest():
+        with self.drain.guest(), self._only_one(session_id, let_go):
             async with open_session(session_id, parts, options=options, past=passage.past) as session:
                 dialogue.start(session)
-                leaver = Leaver(dialogue=dialogue, passage=passage, send=send, let_go=let_go)
+                leaver = Leaver(
+                    dialogue=dialogue,
+                    passage=passage,
+                    send=send,
+                    let_go=let_go,
+                    lasted_sec=lambda: clock.lasted_sec(now()),
+                )
                 session.accompany(depart(self.drain, self.tickets, leaver, self.metrics.note_moved))
                 session.accompany(watch_session(clock, tell=tell, dismiss=dismiss))
                 yield dialogue

@@ -41,6 +41,7 @@ class Passage:
         grant: by which it was begun; whose it is travels, and nothing else of it
         serial: how many tickets were written for this session before, wherever it was
         connection: the trace of the connection that it leaves
+        lasted_sec: how long it went on before, wherever it was
     """
 
     session_id: str
@@ -49,6 +50,7 @@ class Passage:
     grant: Grant = EVERYTHING
     serial: int = 0
     connection: Carrier = field(default_factory=dict)
+    lasted_sec: float = 0.0
 
 
 def pack(passage: Passage, *, now: float) -> bytes | None:
@@ -125,6 +127,7 @@ def _head(passage: Passage, now: float) -> Json:
         "is_operator": passage.grant.is_operator,
         "serial": passage.serial,
         "connection": dict(passage.connection),
+        "lasted_sec": passage.lasted_sec,
         "turns": passage.past.turns,
         "promises": [asdict(promise) for promise in passage.past.promises],
         "at": now,
@@ -141,6 +144,7 @@ def _passage(head: Json, items: tuple[Item, ...], now: float) -> Passage:
         grant=Grant(head["holder"], is_operator=head["is_operator"], issuer=head["issuer"]),
         serial=head["serial"],
         connection=head["connection"],
+        lasted_sec=head["lasted_sec"],
     )
 
 

@@ -27,14 +27,14 @@ class Farewell(NamedTuple):
 
 
 class SessionClock:
-    """Told what happens in a session that began at ``now``; 0 in the settings is no limit.
+    """Told what happens in a session that goes on from ``now``, after ``lasted_sec``; 0 in the settings is no limit.
 
     Idle is who neither speaks nor asks for anything, while nothing is answered or played to them.
     """
 
-    def __init__(self, settings: LimitSettings, *, now: float) -> None:
+    def __init__(self, settings: LimitSettings, *, now: float, lasted_sec: float = 0.0) -> None:
         self._settings = settings
-        self._began_at = now
+        self._began_at = now - lasted_sec
         self._stirred_at = now
         self._going_on: set[str] = set()  # of speech, reply and playout
         self._played_until = now  # by a client that plays by itself
@@ -63,6 +63,10 @@ class SessionClock:
                 self._played_until = max(self._played_until, now) + len(samples) / REPLY_SAMPLE_RATE
             case _:
                 pass
+
+    def lasted_sec(self, now: float) -> float:
+        """How long the session has gone on, here and before."""
+        return now - self._began_at
 
     def farewell(self, now: float) -> Farewell | None:
         """Why the session should end now; None where it should not."""
