@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -57,6 +57,19 @@ async def test_a_call_that_is_hung_up_before_it_is_served_leaves_nothing_behind(
         async with open_calls() as (edge, calls):
             await calls.begin(offer, {})
         assert edge.sessions == 0
+
+
+async def test_a_call_that_was_never_connected_gives_way_however_often_it_is_resumed() -> None:
+    async with open_calls(maximum_sessions=2) as (edge, calls), AsyncExitStack() as callers:
+        offers = [await (await callers.enter_async_context(Caller())).offer() for _ in range(5)]
+        dialled = [await calls.begin(offer, {}, address="198.51.100.1") for offer in offers[:2]]
+        for answer, offer in zip(dialled, offers[2:4], strict=True):
+            await calls.resume(answer.token, offer, last_event_id=None)
+        assert len(edge.half_open) == 2
+        await calls.begin(offers[4], {}, address="203.0.113.7")
+        assert edge.sessions == 2
+        with pytest.raises(InvalidRequest):
+            await calls.resume(dialled[0].token, offers[0], last_event_id=None)
 
 
 async def test_a_call_that_waits_for_its_caller_is_hung_up_at_once(nothing_left_behind: None) -> None:

@@ -68,6 +68,7 @@ class Call:
         self._uncounted: list[_Line] = []  # whose figures the edge does not have yet: also those that are just ending
         self._changed = asyncio.Event()  # another peer has come, or nobody shall be waited for
         self._given_up = False
+        self._came_about = False  # sound could flow, over any connection that has ended
 
     # -- peers ---------------------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class Call:
                     self._place.enter_context(self.edge.place(self._visitor, returning=self._dialogue is not None))
                 on_place()
                 trace.admitted(_now())
-                line = _Line(self, last_event_id, trace, is_first=self._dialogue is None)
+                line = _Line(self, last_event_id, trace)
                 line.peer = await Peer.answer(
                     offer,
                     listener=line,
@@ -148,10 +149,11 @@ class Call:
         self._uncounted.append(line)
         self._changed.set()
         if old:
+            self._came_about |= old.came_about
             old.drop()
             self._mouth.take_back()
             self._tasks.create_task(self._end(old))
-        elif line.is_first:
+        if not self._came_about:  # resuming it, over and over, costs no more than beginning it
             peer = line.peer
             self.edge.half_open.add(HalfOpenCall(self._visitor, _now(), lambda: peer.is_settled, self._give_way))
 
@@ -194,8 +196,9 @@ class Call:
             await self._end(line)
         if self._line is not line:  # the caller was faster than we
             return self._line
+        self._came_about |= line.came_about
         logger.info("a connection of call %s ended: %s", self.id, ending)
-        cut = ending == "vanished" or (ending == "never connected" and not line.is_first)
+        cut = ending == "vanished" or (ending == "never connected" and self._came_about)
         return await self._next_line() if cut and not self._given_up else None
 
     async def _next_line(self) -> _Line | None:
@@ -285,13 +288,17 @@ class _Line:
 
     peer: Peer
 
-    def __init__(self, call: Call, last_event_id: str | None, trace: ConnectTrace, *, is_first: bool) -> None:
+    def __init__(self, call: Call, last_event_id: str | None, trace: ConnectTrace) -> None:
         self.last_event_id = last_event_id
-        self.is_first = is_first
         self._trace = trace
         self._call: Call | None = call
         self._on_connected = call.edge.metrics.note_connection
         self._open = False
+
+    @property
+    def came_about(self) -> bool:
+        """Whether sound could flow."""
+        return self.peer.moments.connected is not None
 
     def connected(self) -> None:
         """The connection is there, or will never be: its trace can be written. Once counts."""
