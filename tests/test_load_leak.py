@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from edge_client.load.leak import Finding, judge, weighted_median
+from edge_client.load.leak import Finding, judge, unjudged, weighted_median
 from edge_client.load.record import Sample
 
 MB = 1e6
@@ -97,3 +97,16 @@ def test_where_the_load_was_never_the_same_plain_medians_are_compared() -> None:
 def test_a_weighted_median_counts_each_value_by_its_weight() -> None:
     assert weighted_median([(3.0, 1.0), (1.0, 1.0), (2.0, 1.0)]) == 2.0
     assert weighted_median([(1.0, 1.0), (9.0, 5.0)]) == 9.0
+
+
+def test_what_nobody_told_is_not_judged_and_that_is_known() -> None:
+    assert unjudged(judge(IDLE, soaked(plain), {**IDLE, "threads": 14.0})) == []
+    deaf = {name: IDLE[name] for name in ("sockets", "files")}
+    assert unjudged(judge(IDLE, [], deaf)) == [
+        "tasks",
+        "peer_connections",
+        "calls",
+        "sessions",
+        "threads",
+        "resident_bytes",
+    ]

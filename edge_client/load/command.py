@@ -18,7 +18,7 @@ from edge_client.caller.edge_process import edge_process
 from edge_client.caller.question import Question
 from edge_client.caller.report import Conditions, conditions
 from edge_client.load.callers import processes_for
-from edge_client.load.leak import judge
+from edge_client.load.leak import judge, unjudged
 from edge_client.load.page import check_for_plots, html, steps_html
 from edge_client.load.plan import LoadPlan
 from edge_client.load.progress import progressing
@@ -189,7 +189,15 @@ async def soak(work: Workplace) -> bool:
     finally:
         report = _report(work, record, before=before, after=after)
         await _show(report, work.output)
+    _tell_unjudged(report, work.output)
     return report.figures.is_clean and not report.leaked
+
+
+def _tell_unjudged(report: LoadReport, output: Output) -> None:
+    """That nothing was found says little where nothing could be looked at."""
+    if names := unjudged(report.findings):
+        told = ", ".join(name.replace("_", " ") for name in names)
+        output.console.print(f"[yellow]leaks were not looked for, since the server did not tell:[/] {told}")
 
 
 def _warm_up(plan: LoadPlan, *, calls: int = 2, at_once: int = 1) -> LoadPlan:

@@ -81,6 +81,12 @@ def judge(
     return findings
 
 
+def unjudged(findings: Iterable[Finding]) -> list[str]:
+    """Figures that say whether a server leaks, and that nobody told."""
+    judged = {finding.figure for finding in findings}
+    return [name for name in (*RETURNING, POOLED, MEMORY) if name not in judged]
+
+
 def _returned(name: str, before: float, after: float) -> Finding:
     return Finding(
         figure=name, before=before, after=after, allowed=at_rest(name, before), remark="when everybody has left"

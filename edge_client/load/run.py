@@ -122,11 +122,12 @@ async def calm(watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, flo
     """The server's figures as soon as it has no sessions, and holds no more than ``like``; or after ``at_most_sec``.
 
     It is asked to sweep its memory before. A server that tells nothing is given no time: nobody would know what for.
+    One that has told, and does not answer now, is asked again.
     """
     deadline = time.monotonic() + at_most_sec
     while True:
         figures = await watch.look(sweep=True)
-        if time.monotonic() > deadline or _is_calm(figures, like or {}):
+        if time.monotonic() > deadline or (watch.is_whole(figures) and _is_calm(figures, like or {})):
             return figures
         await asyncio.sleep(CALM_SEC)
 

@@ -33,6 +33,11 @@ class ServerWatch:
         self._client = client
         self._pid = pid
         self._tells = True
+        self._known = frozenset[str]()
+
+    def is_whole(self, figures: Mapping[str, float]) -> bool:
+        """Whether all are there that were ever told: a server may be too busy to answer."""
+        return self._known <= figures.keys()
 
     async def look(self, *, sweep: bool = False) -> dict[str, float]:
         """The figures by their names, see `edge_client.load.record.Sample`; those that nobody tells are missing.
@@ -40,7 +45,9 @@ class ServerWatch:
         With ``sweep`` an Antiphon edge is asked to let its garbage collector run before, which holds it up a little.
         """
         told = await self._asked(sweep=sweep) if self._tells else {}
-        return told | await asyncio.to_thread(self._seen)
+        figures = told | await asyncio.to_thread(self._seen)
+        self._known |= figures.keys()
+        return figures
 
     def _seen(self) -> dict[str, float]:
         figures = family_figures(self._pid) if self._pid is not None else None
