@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -48,9 +50,17 @@ def test_needs_grow_with_sessions() -> None:
 
 
 def test_a_relay_is_full_by_its_ports_or_by_its_traffic() -> None:
-    assert relays_for(PLAN, 16_384, 1e6) == 1
-    assert relays_for(PLAN, 16_385, 1e6) == 2
+    assert relays_for(PLAN, 1800, 1e6) == 1
+    assert relays_for(PLAN, 1801, 1e6) == 2
     assert relays_for(PLAN, 10, 2.5e9) == 3
+
+
+def test_a_relay_has_the_ports_that_it_is_configured_with() -> None:
+    quota = re.search(
+        r"^total-quota=(\d+)$", (ROOT / "configs/coturn/turnserver.conf").read_text("utf-8"), re.MULTILINE
+    )
+    assert quota
+    assert PLAN.traffic.relay_ports == int(quota[1])
 
 
 def test_a_cost_is_a_sum_of_hours() -> None:

@@ -84,8 +84,8 @@ def _points(part: Any, around: Mapping[str, Any]) -> Iterator[Point]:
             yield from _points(element, around)
     if not isinstance(part, Mapping):
         return
-    said = {**_mapping(part, "plan"), **{key: value for key, value in part.items() if key in {"calls", "listening"}}}
-    known = {**around, **said}
+    own = {"listening": part["listening"]} if "listening" in part else {}
+    known = {**around, **_mapping(part, "plan"), **own}
     if costs := _mapping(part, "costs"):
         yield from _point(costs, part, known)
     for key, value in part.items():

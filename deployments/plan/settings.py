@@ -90,7 +90,7 @@ class TrafficSettings(PlanPart):
     ipv6: bool = False
     relayed_share: float = Field(default=0.15, ge=0, le=1, description="of the calls, through TURN; assumed")
     relay_bits_per_sec: float = Field(default=1e9, gt=0, description="that one relay carries; assumed")
-    relay_ports: int = Field(default=16_384, ge=1, description="49152 to 65535: one for each call")
+    relay_ports: int = Field(default=1800, ge=1, description="one for each call; total-quota of configs/coturn")
     cloud_samples_per_sec: float = Field(default=16_000.0, gt=0, description="of speech to the cloud, two bytes each")
 
 
