@@ -151,11 +151,11 @@ class Dialling:
         self.settled: set[str] = set()
 
     def dial(self, name: str, address: str, now: float, holder: str = "") -> None:
-        self.calls.expect_few(address)
         call = HalfOpenCall(
             Visitor(address, holder), now, lambda: name in self.settled, lambda: self.gave_way.append(name)
         )
-        self.calls.add(call)
+        with self.calls.answering(address):
+            self.calls.add(call)
 
 
 def test_who_takes_too_long_to_connect_gives_way() -> None:
@@ -212,3 +212,17 @@ def test_so_many_calls_of_one_address_may_be_connecting() -> None:
     dialling.dial("other", CALLER, 0.0)
     dialling.settled.add("first")
     dialling.dial("third", FLOOD, 0.0)
+
+
+def test_calls_that_are_being_answered_count_already() -> None:
+    calls = HalfOpenCalls(per_address=2)
+    with (
+        calls.answering(FLOOD),
+        calls.answering(CALLER),
+        calls.answering(FLOOD),
+        pytest.raises(TooManyRequests),
+        calls.answering(FLOOD),
+    ):
+        pass
+    with calls.answering(FLOOD), calls.answering(FLOOD):
+        pass

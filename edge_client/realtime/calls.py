@@ -58,13 +58,13 @@ class Calls:
             InvalidRequest: the offer or the session settings cannot be honoured.
             TooManyRequests: this ``address``, or the grant's holder, has as many calls as it may have.
         """
-        self._edge.half_open.expect_few(address)
         config = SessionConfig().updated(grant.session).updated(session)
         call_id = self._edge.new_id("rtc")
         call = Call(
             call_id, self._edge, Passage(session_id=call_id, config=config, grant=grant), self._tasks, address=address
         )
-        answered = await call.answer(offer, parent=parent)
+        with self._edge.half_open.answering(address):
+            answered = await call.answer(offer, parent=parent)
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)
 
@@ -78,11 +78,11 @@ class Calls:
             InvalidRequest: an edge of another version wrote the ticket, or the offer cannot be honoured.
         """
         tickets = self._edge.tickets
-        passage = tickets.read(ticket, now=time.time())
-        self._edge.half_open.expect_few(address)
+        passage = await asyncio.to_thread(tickets.read, ticket, now=time.time())
         call = Call(self._edge.new_id("rtc"), self._edge, passage, self._tasks, address=address)
         async with tickets.redeeming(passage) as redeem:
-            answered = await call.answer(offer, parent=parent, on_place=redeem)
+            with self._edge.half_open.answering(address):
+                answered = await call.answer(offer, parent=parent, on_place=redeem)
         self._edge.metrics.note_moved("restored")
         self._serve(call)
         return Answer(call.id, call.token, answered.description, answered.trace_id)

@@ -6,7 +6,8 @@ Sans-I/O; time is passed in, in seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edge_client.realtime.guard import Reason, TooManyRequests, Visitor
@@ -36,19 +37,31 @@ class HalfOpenCalls:
         self._per_address = per_address
         self._on_refused = on_refused
         self._calls: list[HalfOpenCall] = []  # the oldest first
+        self._answering: Counter[str] = Counter()  # calls of each address
 
     def __len__(self) -> int:
         self.forget_settled()
         return len(self._calls)
 
-    def expect_few(self, address: str) -> None:
-        """Let nobody dial without end who never picks up.
+    @contextmanager
+    def answering(self, address: str) -> Iterator[None]:
+        """In the block an offer is answered, so that nobody dials without end who never picks up.
 
         Raises:
-            TooManyRequests: this address has as many half-open calls as it may have.
+            TooManyRequests: this address has as many half-open calls as it may have, those included.
         """
+        self._expect_few(address)
+        self._answering[address] += 1
+        try:
+            yield
+        finally:
+            self._answering[address] -= 1
+            if not self._answering[address]:
+                del self._answering[address]
+
+    def _expect_few(self, address: str) -> None:
         self.forget_settled()
-        connecting = sum(call.visitor.address == address for call in self._calls)
+        connecting = self._answering[address] + sum(call.visitor.address == address for call in self._calls)
         if self._per_address and connecting >= self._per_address:
             self._on_refused("address_connecting")
             message = f"expected at most {self._per_address} calls of one address to be connecting, got another"

@@ -162,8 +162,12 @@ def _answer_faults(app: FastAPI) -> None:
 
     @app.exception_handler(AtCapacity)
     async def full(_: Request, fault: AtCapacity) -> Response:
-        body = error_body(str(fault), code="at_capacity", kind="server_error")
-        return error_response(503, body, {"Retry-After": str(round(fault.retry_after_sec))})
+        return _full(fault)
+
+
+def _full(fault: AtCapacity) -> Response:
+    body = error_body(str(fault), code="at_capacity", kind="server_error")
+    return error_response(503, body, {"Retry-After": str(round(fault.retry_after_sec))})
 
 
 def _edge(request: Request) -> Edge:
@@ -395,7 +399,7 @@ async def realtime_socket(websocket: WebSocket) -> None:
         except TooManyRequests as fault:
             await websocket.send_denial_response(too_many(fault))
         except AtCapacity as fault:
-            await _deny(websocket, 503, str(fault))
+            await websocket.send_denial_response(_full(fault))
         else:
             config, parent = SessionConfig().updated(grant.session), plain_carrier(websocket.headers)
             await serve_socket(websocket, edge, config, grant=grant, parent=parent)

@@ -133,7 +133,7 @@ class _Visit:
         """The session of the client's ticket; where that is no good the client is told, and stays with the other."""
         tickets = self._edge.tickets
         try:
-            passage = tickets.read(event.ticket, now=time.time())
+            passage = await asyncio.to_thread(tickets.read, event.ticket, now=time.time())
             async with tickets.redeeming(passage) as redeem:
                 redeem()
         except (Unauthorized, AtCapacity, InvalidRequest) as fault:
