@@ -21,7 +21,7 @@ from tests.edge import RunningEdge
 from tests.front import house
 from tests.scripted import tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 type Json = dict[str, Any]
 
@@ -31,7 +31,7 @@ def question() -> Samples:
 
 
 async def moved(call: Caller) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not call.moves_sec:
             await asyncio.sleep(0.02)
 
@@ -42,7 +42,7 @@ def said(events: list[Json]) -> list[str]:
 
 
 async def empty(edge: RunningEdge) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while edge.edge.sessions:
             await asyncio.sleep(0.02)
 
@@ -66,7 +66,7 @@ async def a_caller_goes_on_elsewhere_with_all_that_was_said() -> None:
         await call.reply()
         both.drain()
         await moved(call)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await both.old.edge.drain.over()
         assert (both.old.edge.sessions, both.new.edge.sessions) == (0, 1)
         await call.say(question())
@@ -149,7 +149,7 @@ class Socket:
 
 @asynccontextmanager
 async def visiting(edge: RunningEdge) -> AsyncIterator[Socket]:
-    async with asyncio.timeout(15), websockets.connect(edge.socket_url) as connection:
+    async with asyncio.timeout(30), websockets.connect(edge.socket_url) as connection:
         yield Socket(connection)
 
 
@@ -195,6 +195,10 @@ async def test_who_got_several_tickets_has_one_session_all_the_same(nothing_left
             assert await first.close_code() == 1012
             assert [each["instructions"] for each in restored] == ["", "be kind"]
             assert await second.text("hello") == "second"
+            both.new.edge.drain.begin(20.0)
+            tickets.append((await second.event("antiphon.session.ticket"))["ticket"])
+        serials = [both.new.edge.tickets.read(ticket, now=time.time()).serial for ticket in tickets]
+    assert serials == [1, 2, 3]  # each voids those before it, wherever they were written
     assert 0 < lasted[0] < lasted[1]  # so that going elsewhere makes no session longer than it may be
 
 

@@ -118,7 +118,7 @@ async def depart(drain: Drain, tickets: Tickets, leaver: Leaver, on_left: Callab
     serial = leaver.passage.serial
     try:
         while (step := departure.look(mark := leaver.mark, loop.time())) != "leave":
-            if step == "ticket" and await _give_ticket(tickets, leaver, serial, mark):
+            if step == "ticket" and await _give_ticket(tickets, leaver, serial + 1, mark):
                 how = "ticket"
                 serial += 1
             await asyncio.sleep(LOOK_SEC)

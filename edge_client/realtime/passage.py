@@ -39,7 +39,7 @@ class Passage:
 
     Args:
         grant: by which it was begun; whose it is travels, and nothing else of it
-        serial: how many tickets were written for this session before, wherever it was
+        serial: of the latest ticket that was written for this session, wherever it was; 0 before the first
         connection: the trace of the connection that it leaves
         lasted_sec: how long it went on before, wherever it was
     """
