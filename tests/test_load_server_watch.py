@@ -35,6 +35,11 @@ def test_what_another_server_tells_is_none_of_ours() -> None:
     assert read_statistics({"sessions": 1}) == {"sessions": 1.0}
 
 
+def test_sums_in_which_a_worker_is_missing_are_not_taken() -> None:
+    assert read_statistics({"sessions": 1, "silent_workers": []}) == {"sessions": 1.0}
+    assert read_statistics({"sessions": 1, "silent_workers": [2]}) == {}
+
+
 async def test_an_edge_is_asked_and_its_process_looked_at(nothing_left_behind: None) -> None:
     async with running_edge() as edge, watching(edge.url, key=None, pid=os.getpid()) as watch:
         figures = await calm(watch, at_most_sec=5)

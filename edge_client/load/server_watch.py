@@ -66,6 +66,8 @@ class ServerWatch:
 def read_statistics(told: Mapping[str, Any]) -> dict[str, float]:
     """The figures in what an Antiphon edge tells of itself."""
     match told:
+        case {"silent_workers": [_, *_]}:
+            return {}  # sums without theirs are not the edge's
         case {"sessions": int(sessions)}:
             process = told.get("process")
             figures = {"sessions": float(sessions)} | (_numbers(process) if isinstance(process, Mapping) else {})
