@@ -40,6 +40,8 @@ def test_keys_without_encryption_are_warned_of_and_not_shown(tmp_path: Path) -> 
     _, findings = read(None, environment)
     assert [each.about for each in findings if each.verdict == "warning"] == ["encryption", "privacy"]
     assert "a-long-and-secret-key" not in "".join(each.line for each in findings)
+    _, behind = read(None, environment | {"ANTIPHON_TRUSTED_PROXIES": "10.0.0.0/8"})
+    assert [each.about for each in behind if each.verdict == "warning"] == ["privacy"]
 
 
 def test_an_edge_that_hands_sessions_over_with_keys_of_its_own_is_warned_of(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def _meaning(settings: EdgeSettings) -> Iterator[Finding]:
         )
     else:
         yield ok("who may call", "whoever has an API key or a client secret")
-    if not settings.on_loopback and settings.tls.certificate_file is None:
+    if not settings.on_loopback and settings.tls.certificate_file is None and not settings.trusted_proxies:
         yield _unencrypted(settings)
     if settings.drain_sec and settings.signing_keys_file is None:
         yield _tickets_of_its_own()
