@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import connect
 
 from edge_client.caller.edge_process import edge_process
+from edge_client.realtime.addresses import Proxies
 from edge_client.realtime.doorkeeper import MAXIMUM_HEAD_BYTES, Doorway
 from tests.certificates import certificate_pair
 from tests.edge import PromptServer
@@ -153,10 +154,16 @@ async def test_an_address_has_few_silent_connections_and_keeps_those_that_ask(
 
 
 def test_proxies_keep_connections_for_many() -> None:
-    doorway = Doorway(head_sec=1.0, most_silent=1, is_trusted=lambda address: address == "10.0.0.1")
-    assert all(doorway.enter("10.0.0.1") for _ in range(100))
-    assert doorway.enter("203.0.113.7")
-    assert not doorway.enter("203.0.113.7")
+    proxies = Proxies(["10.0.0.1/32", "fd00::1/128"])
+    doorway = Doorway(head_sec=1.0, most_silent=1, is_trusted=proxies.trusts)
+    for proxy in ("10.0.0.1", "fd00::1"):
+        assert all(doorway.enter(proxy) for _ in range(100))
+    for first, second in (("203.0.113.7", "203.0.113.7"), ("2001:db8::1", "2001:db8::2")):
+        assert doorway.enter(first)
+        assert not doorway.enter(second)
+        doorway.leave(first)
+        doorway.leave(second)
+        assert doorway.enter(second)
 
 
 # -- the program itself ------------------------------------------------------------------------------------------------

@@ -65,15 +65,17 @@ class Doorway:
 
     def enter(self, address: str) -> bool:
         """A connection has come; False where it must go again. `leave` follows in any case."""
-        self._silent[address] += 1
+        caller = counted_as(address)
+        self._silent[caller] += 1
         counts = self._most_silent and address and not self._is_trusted(address)
-        return not counts or self._silent[address] <= self._most_silent
+        return not counts or self._silent[caller] <= self._most_silent
 
     def leave(self, address: str) -> None:
         """Something was asked on the connection, or it has gone."""
-        self._silent[address] -= 1
-        if not self._silent[address]:
-            del self._silent[address]
+        caller = counted_as(address)
+        self._silent[caller] -= 1
+        if not self._silent[caller]:
+            del self._silent[caller]
 
 
 class Doorkeeper(asyncio.Protocol):
@@ -155,4 +157,4 @@ class Doorkeeper(asyncio.Protocol):
 def _address(transport: asyncio.BaseTransport) -> str:
     """Empty for a Unix socket: only the other workers come over one."""
     peer = transport.get_extra_info("peername")
-    return counted_as(peer[0]) if isinstance(peer, tuple) else ""
+    return str(peer[0]) if isinstance(peer, tuple) else ""
