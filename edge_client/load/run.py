@@ -118,7 +118,9 @@ def progress_line(record: LoadRecord) -> str:
 # -- a server at rest --------------------------------------------------------------------------------------------------
 
 
-async def calm(watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, float] | None = None) -> dict[str, float]:
+async def calm(
+    watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, float] | None = None, every_sec: float = CALM_SEC
+) -> dict[str, float]:
     """The server's figures as soon as it has no sessions, and holds no more than ``like``; or after ``at_most_sec``.
 
     It is asked to sweep its memory before. A server that tells nothing is given no time: nobody would know what for.
@@ -129,7 +131,7 @@ async def calm(watch: ServerWatch, *, at_most_sec: float, like: Mapping[str, flo
         figures = await watch.look(sweep=True)
         if time.monotonic() > deadline or (watch.is_whole(figures) and _is_calm(figures, like or {})):
             return figures
-        await asyncio.sleep(CALM_SEC)
+        await asyncio.sleep(every_sec)
 
 
 def _is_calm(figures: Mapping[str, float], like: Mapping[str, float]) -> bool:
