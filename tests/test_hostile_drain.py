@@ -31,7 +31,14 @@ from tests.cloud import ClusterCloud, cluster_cloud
 from tests.front import Front, front
 from tests.spoken import silence, spoken
 
-pytestmark = [pytest.mark.hostile, pytest.mark.ray, pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.hostile,
+    pytest.mark.calm,
+    pytest.mark.ray,
+    pytest.mark.models,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 CALLS, SOCKETS = 16, 4
 DRAIN_SEC = 60.0

@@ -26,7 +26,7 @@ from routing.turns import REPLY_SAMPLE_RATE, Samples
 from tests.flooding import FLOODS
 from tests.spoken import spoken
 
-pytestmark = [pytest.mark.hostile, pytest.mark.models, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.hostile, pytest.mark.calm, pytest.mark.models, pytest.mark.timeout(90)]
 
 type Json = dict[str, Any]
 

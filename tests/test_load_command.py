@@ -82,6 +82,7 @@ async def test_calls_come_are_measured_and_are_told_of(
 
 
 @pytest.mark.hostile
+@pytest.mark.calm
 @pytest.mark.models
 @pytest.mark.timeout(180)
 async def test_a_soak_that_leaks_nothing_says_so(question: Path, tmp_path: Path) -> None:

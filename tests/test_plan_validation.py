@@ -26,7 +26,7 @@ from routing.errors import BackendError
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Turn
 from tests.cloud import Cloud, local_cloud
 
-pytestmark = [pytest.mark.ray, pytest.mark.hostile, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.hostile, pytest.mark.calm, pytest.mark.timeout(240)]
 
 SLOTS = 8
 ITEMS, ITEM_SEC, FIRST_SEC = 20, 0.1, 0.15
