@@ -94,6 +94,13 @@ def preflight(origin: str, method: str = "POST") -> dict[str, str]:
     }
 
 
+async def test_nobody_is_sent_elsewhere_with_a_key() -> None:
+    named = {"Host": "theirs.example", "Authorization": "Bearer key"}
+    async with running_edge(api_keys="key") as edge, httpx.AsyncClient(base_url=edge.url, headers=named) as client:
+        for path in ("/v1/statistics/", "/metrics/", "/page"):
+            assert (await client.get(path)).status_code == 404
+
+
 @pytest.mark.slow
 async def test_pages_of_allowed_origins_may_ask_and_others_may_not() -> None:
     path = "/v1/realtime/calls"

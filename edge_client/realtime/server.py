@@ -84,6 +84,7 @@ def create_app(edge: Edge, *, on_ready: Callable[[], None] = lambda: None) -> Fa
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # to what the caller names as our host, and without TLS where a proxy has taken it off
         # Its own spans and logs would hold paths, queries and bodies that clients send.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
