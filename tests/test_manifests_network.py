@@ -40,6 +40,7 @@ MADE_BY_OPERATORS = {  # Services that appear when their resource does, with the
     ("antiphon-telemetry", "alertmanager-operated"): 9093,
     ("antiphon-telemetry", "prometheus-operated"): 9090,
 }
+WITHOUT_SCALE = ("DaemonSet", "RayService")  # nobody can be asked how many pods they want
 SCRAPER_LABELS = {"namespace"}  # what the operator of Prometheus puts on all that it reads
 
 
@@ -90,6 +91,8 @@ def test_a_budget_is_of_one_workload_and_lets_it_move(name: str) -> None:
         found = selected(everybody(overlay(name)), budget["spec"]["selector"], namespace(budget))
         assert len({one.owner for one in found}) == 1, said(budget)
         assert budget["spec"].get("maxUnavailable") != 0
+        if found[0].owner.split()[0] in WITHOUT_SCALE:
+            assert "minAvailable" in budget["spec"], said(budget)
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow", said(budget)
 
 
