@@ -160,7 +160,9 @@ def test_the_changelog_tells_of_this_version() -> None:
 
 def test_no_file_names_a_home_or_a_registry() -> None:
     """What is true of one machine only has no place here. Every image of Ray has the home of its user `ray`."""
-    private = re.compile(rf"{'/root'}/|/home/(?!ray\b)\w|/Users/\w|files\.pythonhosted|registry\.npmjs|pypi\.org/simple")
+    private = re.compile(
+        rf"{'/root'}/|/home/(?!ray\b)\w|/Users/\w|files\.pythonhosted|registry\.npmjs|pypi\.org/simple"
+    )
     guilty = [path for path in tracked_files() if private.search(read_text(path))]
     assert not guilty
 
