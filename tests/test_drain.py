@@ -15,6 +15,8 @@ import pytest
 import websockets
 
 from edge_client.caller.client import Caller
+from edge_client.network.emulated import emulate
+from edge_client.network.profile import Cut, NetworkProfile
 from routing.errors import BackendUnavailable
 from routing.turns import Message, Samples
 from tests.edge import RunningEdge
@@ -90,6 +92,26 @@ async def what_is_said_while_a_caller_moves_is_answered_where_it_is_heard() -> N
         await call.say(question())
         await call.reply()
     assert said(events) == ["first", "second"]
+    assert [len(turn.history) for turn in both.answers.turns] == [2]
+
+
+@pytest.mark.hostile
+async def test_a_line_that_stalls_while_its_edge_drains_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_client.caller.client.DOUBT_SEC", 0.6)
+    told: list[str] = []
+    async with (
+        house() as both,
+        Caller.connect(both.front.url, on_event=lambda event: told.append(event["type"])) as call,
+    ):
+        await call.say(question())
+        assert await call.audible()
+        both.drain()
+        while "antiphon.server.draining" not in told:
+            await asyncio.sleep(0.02)
+        emulate(call.ice, NetworkProfile(name="stalling", cuts=(Cut(0.0, 2.0),)), seed=1)
+        await moved(call)
+        await call.say(question())
+        await call.reply()
     assert [len(turn.history) for turn in both.answers.turns] == [2]
 
 

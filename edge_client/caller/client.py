@@ -383,12 +383,12 @@ class Caller:
     async def _bear_refusal(self) -> None:
         """There is nothing to go on with any more; or it is at another of several servers behind one address."""
         self._refusals += 1
-        if self._invitation.is_draining:
-            await self._begin_anew()
-        elif self._line.is_over or self._refusals >= MOST_REFUSALS:
-            self._give_up()
-        else:
+        if not self._line.is_over and self._refusals < MOST_REFUSALS:
             await asyncio.sleep(RETRY_SEC)
+        elif self._invitation.is_draining:
+            await self._begin_anew()
+        else:
+            self._give_up()
 
     def _give_up(self) -> None:
         self._token = None
