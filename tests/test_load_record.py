@@ -97,4 +97,10 @@ def test_costs_are_those_of_sessions_while_there_were_any() -> None:
 
 
 def test_a_server_that_was_started_anew_has_no_costs() -> None:
-    assert costs_of([sample(0, 1, 10, 1), sample(1, 1, 2, 1)], before={}).cores is None
+    assert costs_of([sample(0, 1, 10, 1), sample(1, 1, 2, 1), sample(2, 1, 11, 1)], before={}).cores is None
+
+
+def test_callers_who_have_gone_have_worked_all_the_same() -> None:
+    used = [10.0, 14.0, 8.0, 9.0]  # one of two processes ends after the second look
+    samples = [Sample(at_sec=at, calls=1, callers={"cpu_sec": each}) for at, each in enumerate(used)]
+    assert costs_of(samples, before={}).callers_cores == pytest.approx((4 + 1) / 3)

@@ -106,7 +106,8 @@ def test_curves_are_what_they_are_called() -> None:
     assert distribution([1.0, 2.0]) == ([1.0, 2.0], [50.0, 100.0])
     assert in_progress(recorded().calls) == ([0.1, 1.1, 12.0, 13.0, 20.0], [1, 2, 1, 2, 1])
     samples = [Sample(at_sec=float(2 * n), calls=0, server={"cpu_sec": n * 1.0}) for n in range(3)]
-    assert cores(samples, lambda sample: sample.server.get("cpu_sec")) == ([2.0, 4.0], [0.5, 0.5])
+    samples.append(Sample(at_sec=6.0, calls=0, server={"cpu_sec": 1.0}))  # a process has ended
+    assert cores(samples, lambda sample: sample.server.get("cpu_sec")) == ([2.0, 4.0, 6.0], [0.5, 0.5, 0.0])
 
 
 def test_a_step_is_measured_while_all_of_its_calls_are_there() -> None:

@@ -143,10 +143,8 @@ def costs_of(samples: Sequence[Sample], *, before: Mapping[str, float]) -> Costs
     if not (session_sec and wall_sec):
         return Costs(sessions=0.0)
     sessions = session_sec / wall_sec
-    used_sec, callers_sec = (
-        _risen([figures.get("cpu_sec") for figures in side])
-        for side in ([sample.server for sample in samples], [sample.callers for sample in samples])
-    )
+    used_sec = _risen_steadily([sample.server.get("cpu_sec") for sample in samples])
+    callers_sec = _risen([sample.callers.get("cpu_sec") for sample in samples])
     resident, callers = (
         _middle([figures.get("resident_bytes") for figures in side])
         for side in ([sample.server for sample in samples], [sample.callers for sample in samples])
@@ -169,9 +167,15 @@ def _session_sec(samples: Sequence[Sample]) -> float:
 
 
 def _risen(values: Sequence[float | None]) -> float | None:
-    """By how much from the first to the last that was told."""
+    """By how much in all. Where one of several processes ends, what they have together falls: that is no rise."""
+    rises = [max(0.0, after - before) for before, after in pairwise(value for value in values if value is not None)]
+    return sum(rises) if rises else None
+
+
+def _risen_steadily(values: Sequence[float | None]) -> float | None:
+    """The same; None where it ever fell, because then it is not known."""
     told = [value for value in values if value is not None]
-    return told[-1] - told[0] if len(told) > 1 and told[-1] >= told[0] else None
+    return _risen(told) if told == sorted(told) else None
 
 
 def _middle(values: Sequence[float | None]) -> float | None:

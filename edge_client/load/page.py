@@ -143,9 +143,9 @@ def _over_time(samples: Sequence[Sample], figure: Callable[[Sample], float | Non
 
 
 def cores(samples: Sequence[Sample], cpu_sec: Callable[[Sample], float | None]) -> Line:
-    """Processor time between samples, by the time between them."""
+    """Processor time between samples, by the time between them; none where a process has ended with its own."""
     times, used = _over_time(samples, cpu_sec)
-    pairs = [(times[n], (used[n] - used[n - 1]) / (times[n] - times[n - 1])) for n in range(1, len(times))]
+    pairs = [(times[n], max(0.0, used[n] - used[n - 1]) / (times[n] - times[n - 1])) for n in range(1, len(times))]
     return [at for at, _ in pairs], [value for _, value in pairs]
 
 
