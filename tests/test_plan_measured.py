@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deployments.plan.measured import Line, Point, adopt, fit, predictions, read_points
+from deployments.plan.measured import Line, Point, adopt, fit, grow, predictions, read_points
 from deployments.plan.settings import PlanSettings
 from routing.errors import SettingsError
 
@@ -61,6 +61,12 @@ def test_a_line_goes_through_its_points() -> None:
     assert fit([(4, 8)]) == Line(0.0, 2.0)
 
 
+def test_a_power_goes_through_its_points() -> None:
+    assert tuple(grow([(1, 0.1), (16, 0.4)])) == pytest.approx((0.1, 0.5))
+    assert tuple(grow([(4, 0.2)])) == pytest.approx((0.05, 1.0))
+    assert grow([(1, 0.0), (4, 0.0)]).at(4) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_what_was_measured_comes_in_place_of_what_was_assumed(tmp_path: Path) -> None:
     quiet = [step(calls, listening=True, cores=0.03 * calls) for calls in (1, 10, 30)]
     loud = [step(calls, listening=False, cores=0.07 * calls, turns_per_sec=0.1 * calls) for calls in (1, 10, 30)]
@@ -72,7 +78,7 @@ def test_what_was_measured_comes_in_place_of_what_was_assumed(tmp_path: Path) ->
 
 
 def test_the_middle_is_predicted_from_the_ends() -> None:
-    points = [Point(sessions=sessions, cores=0.1 + 0.02 * sessions) for sessions in (1, 10, 30)]
+    points = [Point(sessions=sessions, cores=0.1 * sessions**0.6) for sessions in (1, 10, 30)]
     (found,) = predictions(points)
     assert (found.name, found.sessions) == ("cores, talking", 10)
     assert found.ratio == pytest.approx(1)

@@ -152,7 +152,12 @@ def edge(settings: PlanSettings) -> str:
     return _with_marks(
         [
             ["media, cores by call", gateways.session_cores, "README: 1.28 % at 30 calls that talk", "measured"],
-            ["listening, cores by call", gateways.hearing_cores, "0.8 ms in each 32 ms", "derived"],
+            [
+                "listening, cores by call",
+                gateways.hearing_cores,
+                "`antiphon load --steps`, a sixteenth of 16 calls",
+                "measured",
+            ],
             ["understanding, cores by call", of_turn, sums, "derived"],
             ["together, cores by call", each, "the sum", "derived"],
             ["calls by pod", calls, f"{gateways.scaling.target_share:g} × {gateways.places} places", "assumed"],

@@ -1,4 +1,4 @@
-"""What `antiphon load --json` has measured, taken over into a plan; and whether a line through two points finds others.
+"""What `antiphon load --json` has measured, taken over into a plan; and whether what lies between two points is found.
 
 The file may be that of one load or of steps: whatever in it says how many ``sessions`` there were and what they took
 (``costs``: ``sessions``, ``cores`` or ``core_percent``, ``resident_bytes`` or ``session_bytes``) is a point.
@@ -7,7 +7,7 @@ The file may be that of one load or of steps: whatever in it says how many ``ses
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from routing.errors import SettingsError
 
 LISTENING = 0.99  # share of silent calls above which nobody talks
 MIB = 2**20
+TINY = 1e-9  # cores, where none were seen to be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,18 @@ class Line(NamedTuple):
         return self.base + self.each * sessions
 
 
+class Power(NamedTuple):
+    """``one * sessions ** exponent``: an edge that wakes up serves all calls that have something for it by then."""
+
+    one: float
+    exponent: float
+
+    def at(self, sessions: float) -> float:
+        return self.one * float(sessions**self.exponent)
+
+
 class Comparison(NamedTuple):
-    """A figure that was measured, and what the line through others says."""
+    """A figure that was measured, and what follows from others."""
 
     name: str
     sessions: float
@@ -142,13 +153,24 @@ def fit(points: Iterable[tuple[float, float]]) -> Line:
     return Line(float(base), float(each))
 
 
+def grow(points: Iterable[tuple[float, float]]) -> Power:
+    """The power that comes closest to ``(sessions, cores)``, by their ratios; with one point, in proportion to it."""
+    sessions, cores = np.log(np.maximum(np.array(list(points), dtype=np.float64).T, TINY))
+    if len(set(sessions)) < 2:
+        return Power(float(np.exp(cores.mean() - sessions.mean())), 1.0)
+    exponent, one = np.polyfit(sessions, cores, 1)
+    return Power(float(np.exp(one)), float(exponent))
+
+
 def adopt(settings: PlanSettings, points: Sequence[Point]) -> PlanSettings:
-    """The plan with what was measured in place of what was assumed, as far as it was."""
+    """The plan with what was measured in place of what was assumed, as far as it was: a call takes what it does in a
+    pod whose places are taken.
+    """
     changes: dict[str, float] = {}
     silent = [point for point in points if point.listening >= LISTENING]
     talking = [point for point in points if point.listening < LISTENING]
     if silent:
-        changes |= {"hearing_cores": max(0.0, _each(silent) - settings.gateways.session_cores)}
+        changes |= {"hearing_cores": max(0.0, _each(silent, settings) - settings.gateways.session_cores)}
     if talking:
         changes |= _of_turns(settings, talking, changes)
     told = [(point.sessions, point.resident_mib) for point in points if point.resident_mib is not None]
@@ -167,32 +189,34 @@ def _of_turns(settings: PlanSettings, talking: Sequence[Point], changes: Mapping
     held = gateways.session_cores + changes.get("hearing_cores", gateways.hearing_cores)
     counted = [point.turns_per_sec / point.sessions for point in talking if point.turns_per_sec]
     each_per_sec = sum(counted) / len(counted) if counted else 1 / settings.cycle_sec
-    both = max(0.0, _each(talking) - held) / each_per_sec
+    both = max(0.0, _each(talking, settings) - held) / each_per_sec
     understood = gateways.turn_core_sec / (gateways.turn_core_sec + gateways.device_core_sec or 1.0)
     return {"turn_core_sec": understood * both, "device_core_sec": (1 - understood) * both}
 
 
-def _each(points: Sequence[Point]) -> float:
-    return max(0.0, fit([(point.sessions, point.cores) for point in points]).each)
+def _each(points: Sequence[Point], settings: PlanSettings) -> float:
+    places = settings.gateways.places
+    return grow([(point.sessions, point.cores) for point in points]).at(places) / places
 
 
 def predictions(points: Sequence[Point]) -> list[Comparison]:
-    """Each point between the first and the last, and what the line through those two says of it.
-
-    Calls in which nothing is said and those with talk are different lines.
+    """Each point between the first and the last, and what follows of it from those two: cores grow by a power of the
+    number of calls, memory along a line. Calls in which nothing is said and those with talk are told apart.
     """
     found: list[Comparison] = []
     for is_silent in (True, False):
         alike = [point for point in points if (point.listening >= LISTENING) == is_silent]
         kind = "listening" if is_silent else "talking"
-        found += _between([(point.sessions, point.cores) for point in alike], f"cores, {kind}")
+        found += _between([(point.sessions, point.cores) for point in alike], f"cores, {kind}", grow)
         told = [(point.sessions, point.resident_mib) for point in alike if point.resident_mib is not None]
-        found += _between(told, f"MiB, {kind}")
+        found += _between(told, f"MiB, {kind}", fit)
     return found
 
 
-def _between(points: Sequence[tuple[float, float]], name: str) -> list[Comparison]:
+def _between(
+    points: Sequence[tuple[float, float]], name: str, law: Callable[[Iterable[tuple[float, float]]], Line | Power]
+) -> list[Comparison]:
     if len(points) < 3:
         return []
-    line = fit([points[0], points[-1]])
-    return [Comparison(name, sessions, figure, line.at(sessions)) for sessions, figure in points[1:-1]]
+    found = law([points[0], points[-1]])
+    return [Comparison(name, sessions, figure, found.at(sessions)) for sessions, figure in points[1:-1]]

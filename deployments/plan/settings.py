@@ -67,17 +67,17 @@ class GatewaySettings(PlanPart):
     device_answer: Lognormal = Lognormal(median=0.172, p95=0.33)  # from the pause; measured median: README
     scaling: HorizontalSettings = HorizontalSettings()
 
-    # Of a core, by `antiphon load`, or until then from the README and the models' own figures.
+    # Of a core, with all places taken: `antiphon load --edge device --steps 1,10,30`.
     session_cores: float = Field(default=0.0128, ge=0, description="for media of a call; measured: README, 30 calls")
-    hearing_cores: float = Field(
-        default=0.025, ge=0, description="to listen whether somebody speaks; derived: 0.8 ms in each 32"
-    )
+    hearing_cores: float = Field(default=0.0126, ge=0, description="to listen whether somebody speaks; measured")
     turn_core_sec: float = Field(
-        default=0.45, ge=0, description="to understand a turn; derived: words, partial words, end of turn"
+        default=0.1, ge=0, description="to understand a turn; measured with the next, each taken for half"
     )
-    device_core_sec: float = Field(default=0.45, ge=0, description="for a reply of its own; derived: 30 tokens, voice")
+    device_core_sec: float = Field(
+        default=0.1, ge=0, description="for a reply of its own; measured with the one before"
+    )
     base_mib: float = Field(default=871.0, gt=0, description="of a pod with its models; measured: README, the peak")
-    session_mib: float = Field(default=1.0, ge=0, description="of a call; assumed until `antiphon load` tells")
+    session_mib: float = Field(default=3.1, ge=0, description="of a call; measured: 30 that talk")
 
 
 class TrafficSettings(PlanPart):

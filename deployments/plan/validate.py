@@ -1,8 +1,8 @@
 """Whether an edge costs what a plan would say: ``python -m deployments.plan.validate load.json``.
 
-The file is that of ``antiphon load --steps 1,10,30 --json``. A line through its first and its last step must find
-those in between within 15 %. That the cloud's side behaves as the simulation says is tested against a real cluster by
-``pytest -m hostile tests/test_plan_validation.py``.
+The file is that of ``antiphon load --steps 1,10,30 --json``. What follows from its first and its last step must be
+within 15 % of those in between. That the cloud's side behaves as the simulation says is tested against a real cluster
+by ``pytest -m hostile tests/test_plan_validation.py``.
 """
 
 from __future__ import annotations
