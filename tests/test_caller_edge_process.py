@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,14 @@ import websockets
 
 from edge_client.caller.edge_process import edge_process
 from routing.errors import BackendUnavailable
+
+
+@pytest.fixture
+def hang_ups_are_heeded() -> Iterator[None]:
+    """Whoever runs the tests may not have wished so, as with nohup, and an edge would inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 async def test_an_edge_that_cannot_start_says_why(tmp_path: Path, nothing_left_behind: None) -> None:
@@ -26,7 +35,7 @@ async def test_an_edge_that_cannot_start_says_why(tmp_path: Path, nothing_left_b
 @pytest.mark.models
 @pytest.mark.parametrize(("told", "code"), [((signal.SIGHUP,), -signal.SIGHUP), ((signal.SIGINT, signal.SIGINT), 130)])
 async def test_the_last_trace_is_written_however_hastily_an_edge_is_told_to_end(
-    told: tuple[signal.Signals, ...], code: int, tmp_path: Path, nothing_left_behind: None
+    told: tuple[signal.Signals, ...], code: int, tmp_path: Path, hang_ups_are_heeded: None, nothing_left_behind: None
 ) -> None:
     file = tmp_path / "traces.jsonl"
     settings = {"ANTIPHON_TELEMETRY__FILE": str(file), "ANTIPHON_DRAIN_SEC": "60"}  # nobody is there to wait for
