@@ -165,7 +165,7 @@ async def test_a_client_that_is_gone_before_it_is_told_to_go_is_no_error_of_ours
 
     websocket = WebSocket({"type": "websocket"}, receive, send)  # type: ignore[arg-type]
     websocket.client_state = websocket.application_state = WebSocketState.CONNECTED
-    async with running_edge() as edge:
+    async with running_edge(limits={"events_per_sec": 0.0}) as edge:
         await serve_socket(websocket, edge.edge, SessionConfig())
 
 
