@@ -69,8 +69,8 @@ class CallConnected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallEnded:
-    """A call is over.
+class CallOutcome:
+    """How a call went as a whole.
 
     Args:
         unasked: turns that could not be asked any more: they are missed like any other
@@ -81,8 +81,6 @@ class CallEnded:
         broken_off: by whoever runs the test
     """
 
-    call: int
-    at_sec: float
     unasked: int = 0
     fault: Fault | None = None
     message: str = ""
@@ -91,6 +89,14 @@ class CallEnded:
     lost: int = 0
     concealed: int = 0
     broken_off: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(CallOutcome):
+    """A call is over."""
+
+    call: int
+    at_sec: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import assert_never
 
-from edge_client.load.news import CallBegan, CallConnected, CallEnded, CallersAtWork, Fault, LoadedTurn, News
+from edge_client.load.news import CallBegan, CallConnected, CallEnded, CallersAtWork, CallOutcome, LoadedTurn, News
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedCall:
+class LoadedCall(CallOutcome):
     """One call. Moments are seconds since the beginning of the run; None where it did not come to that."""
 
     number: int
@@ -19,14 +19,6 @@ class LoadedCall:
     connected_sec: float | None = None
     connect_ms: float | None = None
     ended_sec: float | None = None
-    unasked: int = 0
-    fault: Fault | None = None
-    message: str = ""
-    retry_after_sec: float | None = None
-    resumed: int = 0
-    lost: int = 0
-    concealed: int = 0
-    broken_off: bool = False
 
     @property
     def is_refused(self) -> bool:
@@ -92,18 +84,8 @@ class LoadRecord:
                 assert_never(news)
 
     def _end(self, number: int, end: CallEnded) -> None:
-        self._change(
-            number,
-            ended_sec=end.at_sec,
-            unasked=end.unasked,
-            fault=end.fault,
-            message=end.message,
-            retry_after_sec=end.retry_after_sec,
-            resumed=end.resumed,
-            lost=end.lost,
-            concealed=end.concealed,
-            broken_off=end.broken_off,
-        )
+        outcome = {part.name: getattr(end, part.name) for part in fields(CallOutcome)}
+        self._change(number, ended_sec=end.at_sec, **outcome)
 
     def _change(self, number: int, **changes: object) -> None:
         self._calls[number] = replace(self._calls[number], **changes)  # type: ignore[arg-type]  # by their own names
