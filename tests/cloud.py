@@ -25,6 +25,18 @@ STOP_SEC = 20.0
 METRICS = re.compile(r"its metrics are at (\S+)")
 SCRIPTED = "tests.cloud_models:open_scripted"
 
+# Autoscaling in seconds where a cluster counts minutes. A replica starts within five or six on two cores.
+HURRIED: Mapping[str, float] = {
+    "maximum_replicas": 3,
+    "occupancy": 0.5,
+    "cold_start_sec": 5.0,
+    "growth_sec": 4.0,
+    "queue_wait_sec": 10.0,
+    "first_audio_sec": 10.0,  # other programs run on this machine too
+    "leave_every_sec": 1.0,
+    "report_every_sec": 0.5,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Cloud:

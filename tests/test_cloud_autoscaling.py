@@ -14,25 +14,13 @@ from edge_client.cloud.backend import CloudBackend
 from edge_client.cloud.settings import CloudSettings
 from routing.errors import BackendError
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, ReplyEnd, ReplyEvent, Turn
-from tests.cloud import Cloud, local_cloud
+from tests.cloud import HURRIED, Cloud, local_cloud
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
 SLOTS = 16
 ITEMS, ITEM_SEC = 20, 0.1
-# Seconds where a cluster counts minutes. A replica starts within five or six on two cores.
-AUTOSCALING = {
-    "maximum_replicas": 3,
-    "occupancy": 0.5,
-    "cold_start_sec": 5.0,
-    "growth_sec": 4.0,
-    "turn_sec": ITEMS * ITEM_SEC,
-    "queue_wait_sec": 10.0,
-    "first_audio_sec": 10.0,  # other programs run on this machine too
-    "look_back_sec": 6.0,
-    "leave_every_sec": 1.0,
-    "report_every_sec": 0.5,
-}
+AUTOSCALING = {**HURRIED, "turn_sec": ITEMS * ITEM_SEC, "look_back_sec": 6.0}
 SPEECH = AudioChunk(np.zeros(SPEECH_SAMPLE_RATE // 10, np.float32), SPEECH_SAMPLE_RATE)
 WATCH_SEC = 0.3
 

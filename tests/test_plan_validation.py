@@ -24,24 +24,13 @@ from edge_client.cloud.backend import CloudBackend
 from edge_client.cloud.settings import CloudSettings
 from routing.errors import BackendError
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Turn
-from tests.cloud import Cloud, local_cloud
+from tests.cloud import HURRIED, Cloud, local_cloud
 
 pytestmark = [pytest.mark.ray, pytest.mark.hostile, pytest.mark.calm, pytest.mark.timeout(240)]
 
 SLOTS = 8
 ITEMS, ITEM_SEC, FIRST_SEC = 20, 0.1, 0.15
-AUTOSCALING = {
-    "maximum_replicas": 3,
-    "occupancy": 0.5,
-    "cold_start_sec": 5.0,
-    "growth_sec": 4.0,
-    "turn_sec": ITEMS * ITEM_SEC,
-    "queue_wait_sec": 10.0,
-    "first_audio_sec": 10.0,  # other programs run on this machine too
-    "look_back_sec": 8.0,
-    "leave_every_sec": 1.0,
-    "report_every_sec": 0.5,
-}
+AUTOSCALING = {**HURRIED, "turn_sec": ITEMS * ITEM_SEC, "look_back_sec": 8.0}
 QUIET, BUSY = 0.12, 1.0
 HOURS = (*[QUIET] * 4, *(0.3, 0.5, 0.7, 0.9), *[BUSY] * 8, *(0.7, 0.4), *[QUIET] * 6)
 PLAYED_SEC = 48.0
