@@ -66,12 +66,12 @@ RUN antiphon models pull \
     && find models -type f -exec touch --date=@0 {} + \
     && antiphon models verify
 
-# What libraries keep goes where a volume is mounted, beside Ray's own /tmp/ray.
+# What libraries keep goes where a volume is mounted, beside what Ray keeps there.
 ENV ANTIPHON_LOG_FORMAT=json \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     RAY_USAGE_STATS_ENABLED=0 \
-    XDG_CACHE_HOME=/tmp/cache
+    XDG_CACHE_HOME=/tmp
 WORKDIR /home/ray
 STOPSIGNAL SIGTERM
 
