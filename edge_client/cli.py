@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge_client.caller.budget import BUDGETS, read_budget
-from edge_client.event_loop import run
+from edge_client.event_loop import run, run_until_told
 from edge_client.network.profile import PROFILES, find_profile
 from routing.errors import AntiphonError, SettingsError
 from routing.telemetry.logs import log_to_stderr
@@ -198,6 +198,11 @@ def _explain_tone(settings: EdgeSettings) -> None:
 # -- callers ---------------------------------------------------------------------------------------------------------
 
 
+Relay = Annotated[
+    bool, typer.Option("--relay", help="Ask the edge for its TURN servers, and call through one where need be.")
+]
+
+
 @app.command()
 def call(
     *,
@@ -215,6 +220,7 @@ def call(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the whole report, as JSON.")] = None,
     key: Annotated[str | None, typer.Option(help="API key or client secret, where the server asks for one.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to ask for, where the server has several.")] = None,
+    relay: Relay = False,
 ) -> None:
     """Call a server over WebRTC, speak, listen, and measure what a caller feels.
 
@@ -233,14 +239,14 @@ def call(
 
     if microphone and (wav or text or turns):
         raise typer.BadParameter("--microphone stands alone: leave out --wav, --text and --turns")
-    line = command.Line(url=url, key=key, model=model)
+    line = command.Line(url=url, key=key, model=model, relayed=relay)
     output = _output(folder=save, json_file=json_file)
     if microphone:
         from edge_client.soundcard import Devices, portaudio
 
-        _finish(run(command.call_live(line, output, portaudio(Devices()))))
+        _finish(run_until_told(command.call_live(line, output, portaudio(Devices()))))
     questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
-    _finish(run(command.call_with(line, questions, output, turns=turns)))
+    _finish(run_until_told(command.call_with(line, questions, output, turns=turns)))
 
 
 @app.command()
@@ -263,7 +269,7 @@ def bench(
 
     line = command.Line(url, key) if url else None
     questions = command.read_questions((), command.BENCH_QUESTIONS)
-    _finish(run(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
+    _finish(run_until_told(command.bench(line, questions, _output(json_file=json_file), turns=turns)))
 
 
 @app.command()
@@ -335,7 +341,7 @@ def probe(
         quiet_sec=quiet_sec,
     )
     questions = command.read_questions(wav or [], text or ([] if wav else ["What time is it?"]))
-    exceeded = run(command.probe(plan, questions, _output(json_file=json_file), budgets))
+    exceeded = run_until_told(command.probe(plan, questions, _output(json_file=json_file), budgets))
     if exceeded:
         typer.echo(f"antiphon: over budget: {'; '.join(exceeded)}", err=True)
     _finish(not exceeded)
@@ -351,6 +357,7 @@ def load(
         Literal["device", "tone"] | None, typer.Option(help="Start an edge and call that; what it answers with.")
     ] = None,
     transport: Annotated[Literal["webrtc", "websocket"], typer.Option(help="How to call.")] = "webrtc",
+    relay: Relay = False,
     rate: Annotated[
         float | None, typer.Option(min=0.01, help="Calls that come in a minute, by chance; 30 where nothing is said.")
     ] = None,
@@ -407,6 +414,7 @@ def load(
     wanted = program.read_plan(
         url=url,
         transport=transport,
+        relayed=relay,
         rate=rate,
         concurrent=concurrent,
         calls=calls,
@@ -421,7 +429,8 @@ def load(
     )
     server = program.Server(key=key, pid=server_pid, engine=edge)
     output = program.Output(console=_console(), json_file=json_file, html_file=html_file)
-    _finish(run(program.loaded(wanted, server, output, wav=wav, text=text, is_soak=soak, processes=processes)))
+    work = program.loaded(wanted, server, output, wav=wav, text=text, is_soak=soak, processes=processes)
+    _finish(run_until_told(work))
 
 
 @app.command()
@@ -457,7 +466,7 @@ def talk(
     from edge_client.settings import keeping_traces, read_settings
 
     settings = keeping_traces(read_settings(config, environment=os.environ), os.environ)
-    run(conversation.talk(settings, open_stream, _console(), echo=not headphones))
+    run_until_told(conversation.talk(settings, open_stream, _console(), echo=not headphones))
 
 
 @app.command()
@@ -497,7 +506,7 @@ def demo(
         programme = prepare(store, tell)
     traces = (demonstration.FOLDER / demonstration.TRACES).absolute()
     cloud = partial(local_command, traces=traces) if with_cloud else None
-    _finish(run(demonstration.demo(programme, console, once=once, port=port, cloud=cloud)))
+    _finish(run_until_told(demonstration.demo(programme, console, once=once, port=port, cloud=cloud)))
 
 
 @app.command()
@@ -538,7 +547,7 @@ def doctor(
     if ask and not url:
         raise typer.BadParameter("--call asks the edge that --url names: give both")
     visit = Visit(config=config, environment=os.environ, url=url, key=key, spoken=ask, quick=quick)
-    _finish(run(command.doctor(visit, _console(), as_json_only=as_json)))
+    _finish(run_until_told(command.doctor(visit, _console(), as_json_only=as_json)))
 
 
 def _output(*, folder: Path | None = None, json_file: Path | None = None) -> Output:

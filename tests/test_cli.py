@@ -244,14 +244,14 @@ async def test_a_probe_from_the_command_line_and_a_budget_that_it_exceeds(tmp_pa
 
 
 class Interrupted(NamedTuple):
-    """What a command printed: two lines before Ctrl-C, and the rest."""
+    """What a command printed: two lines before it was told to end, and the rest."""
 
     lines: list[bytes]
     rest: bytes
 
 
-async def interrupted(command: str, url: str, recording: Path) -> Interrupted:
-    """Fifty turns, of which one is asked: then comes Ctrl-C, which ends the command as it should."""
+async def interrupted(command: str, url: str, recording: Path, *, by: signal.Signals = signal.SIGINT) -> Interrupted:
+    """Fifty turns, of which one is asked: then comes Ctrl-C, which ends the command as it should, or another signal."""
     await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "edge_client.cli", command, url, "--wav", str(recording), "--turns", "50"),
@@ -260,10 +260,10 @@ async def interrupted(command: str, url: str, recording: Path) -> Interrupted:
     )
     assert process.stdout is not None
     lines = [await process.stdout.readline() for _ in range(2)]  # connected, and the first turn
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     rest = await process.stdout.read()
     await process.wait()
-    assert process.returncode == 130
+    assert process.returncode == 128 + by
     assert b"Traceback" not in rest
     return Interrupted(lines, rest)
 
@@ -277,8 +277,9 @@ async def test_ctrl_c_shows_what_a_probe_has_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_ctrl_c_ends_a_call_without_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+async def test_a_call_ends_without_a_traceback(by: signal.Signals, tmp_path: Path) -> None:
     async with running_edge(ScriptedBackend(say("noon", seconds=0.3))) as edge:
-        lines, rest = await interrupted("call", edge.url, tmp_path / "q.wav")
+        lines, rest = await interrupted("call", edge.url, tmp_path / "q.wav", by=by)
     assert b"connected to" in lines[0]
     assert b"Latency in ms" in rest

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
+from aiortc import RTCConfiguration
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from edge_client.caller.question import Question
 from edge_client.doctor.call import look_at_call, look_at_turn
@@ -11,6 +16,7 @@ from edge_client.webrtc.peer import PeerSettings
 from tests.edge import running_edge
 from tests.otlp_sink import nobody_listens
 from tests.scripted import tone
+from tests.turn_server import turn_server
 
 KEY = "a key of some length"
 
@@ -20,6 +26,21 @@ async def test_sound_comes_over_a_call_in_which_nobody_speaks() -> None:
         [found] = await look_at_call(edge.url, key=None)
     assert found.verdict == "ok"
     assert found.found.startswith("connected directly in ")
+
+
+@pytest.mark.turn
+async def test_a_call_goes_over_a_relay_where_nothing_else_leads_to_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_relays = partial(RTCConfiguration, iceTransportPolicy=RTCIceTransportPolicy.RELAY)
+    monkeypatch.setattr("edge_client.caller.line.RTCConfiguration", only_relays)
+    async with (
+        turn_server(tmp_path) as coturn,
+        running_edge(ToneBackend(), peer=PeerSettings(loopback=True, turn=coturn.settings())) as edge,
+    ):
+        [found] = await look_at_call(edge.url, key=None)
+    assert found.verdict == "ok", found.line
+    assert found.found.startswith("connected over a relay in ")
 
 
 async def test_a_key_that_is_not_taken_is_told() -> None:

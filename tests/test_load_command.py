@@ -33,6 +33,7 @@ BASE: dict[str, Any] = {
     "think_sec": 0.1,
     "listening": 0.0,
     "steps": None,
+    "relayed": False,
     "seed": 1,
     "session": None,
     "model": None,
@@ -131,7 +132,7 @@ async def _sessions(url: str) -> int:
 async def test_ctrl_c_hangs_up_and_reports_what_there_is(question: Path, tmp_path: Path) -> None:
     async with (
         running_edge(ScriptedBackend(say("hello", seconds=0.4))) as edge,
-        _program(edge.url, question) as program,
+        _program(edge.url, question=question) as program,
     ):
         while not edge.edge.sessions:
             await asyncio.sleep(0.05)
@@ -144,9 +145,44 @@ async def test_ctrl_c_hangs_up_and_reports_what_there_is(question: Path, tmp_pat
     assert b"turns:" in output
 
 
+@pytest.mark.slow
+@pytest.mark.models
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="there is no /proc")
+async def test_the_edge_that_was_started_for_it_ends_with_it(question: Path) -> None:
+    async with _program("--edge", "tone", question=question) as program:
+        assert program.stdout
+        while b"calls in progress" not in await program.stdout.readline():
+            pass
+        children = _children_of(program.pid)
+        program.terminate()
+        await program.communicate()
+    assert program.returncode == 128 + signal.SIGTERM
+    assert children
+    assert not [child for child in children if _is_there(child)]
+
+
+def _children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 @asynccontextmanager
-async def _program(url: str, question: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    words = ("load", url, "--transport", "websocket", "--concurrent", "2", "--duration", "60", "--wav", str(question))
+async def _program(*server: str, question: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    words = (
+        "load",
+        *server,
+        "--transport",
+        "websocket",
+        "--concurrent",
+        "2",
+        "--duration",
+        "60",
+        "--wav",
+        str(question),
+    )
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "edge_client.cli", *words),
         stdout=asyncio.subprocess.PIPE,

@@ -16,7 +16,15 @@ def wanted(**fields: Any) -> Wanted:
     nothing: dict[str, Any] = dict.fromkeys(
         ("rate", "concurrent", "calls", "duration_sec", "steps", "session", "model"), None
     )
-    usual = {"url": "http://x", "transport": "webrtc", "turns": 3.0, "think_sec": 2.0, "listening": 0.0, "seed": 1}
+    usual = {
+        "url": "http://x",
+        "transport": "webrtc",
+        "relayed": False,
+        "turns": 3.0,
+        "think_sec": 2.0,
+        "listening": 0.0,
+        "seed": 1,
+    }
     return read_plan(**{**nothing, **usual, **fields})
 
 
@@ -47,6 +55,7 @@ def test_session_settings_are_json() -> None:
         ({"steps": "0"}, "numbers of calls"),
         ({"steps": "1", "rate": 3.0}, "--steps without"),
         ({"rate": 3.0, "concurrent": 2}, "got both"),
+        ({"transport": "websocket", "relayed": True}, "relays for calls over webrtc"),
         ({"session": "[]"}, "as a JSON object"),
         ({"session": "{"}, "as a JSON object"),
     ],

@@ -25,6 +25,13 @@ test("what has nothing to do with it leaves it as it is", () => {
   assert.equal(invitation.ticket(0), "one");
 });
 
+test("the edge says that it will end before it gives a ticket", () => {
+  const invitation = new Invitation();
+  assert.equal(invitation.isDraining, false);
+  assert.equal(invitation.take({ type: "antiphon.server.draining", deadline_ms: 1 }, 0), false);
+  assert.equal(invitation.isDraining, true);
+});
+
 test("one that is too old, or that was used, is none", () => {
   const invitation = new Invitation();
   invitation.take(ticket("one"), 0);

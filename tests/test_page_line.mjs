@@ -27,7 +27,7 @@ const heal = (call) => call.health.become("alive");
  * A line whose n-th attempt is the n-th script: a call, a fault, or a function that gives one of them in its own time.
  * Every report is kept, and whose session each attempt was to go on with; pauses take no time.
  */
-function scriptedLine(scripts, { pause = async () => {}, now = () => 0 } = {}) {
+function scriptedLine(scripts, { pause = async () => {}, now = () => 0, isLeaving = () => false } = {}) {
   const states = [];
   const sessions = [];
   let reported = () => {};
@@ -38,7 +38,7 @@ function scriptedLine(scripts, { pause = async () => {}, now = () => 0 } = {}) {
     if (outcome instanceof Error) throw outcome;
     return outcome;
   };
-  const line = new Line({ dial, report: (state) => (states.push(state), reported()), pause, now });
+  const line = new Line({ dial, report: (state) => (states.push(state), reported()), pause, now, isLeaving });
   const until = async (name, count = 1) => {
     while (states.filter((state) => state.name === name).length < count) await new Promise((resolve) => (reported = resolve));
   };
@@ -183,6 +183,41 @@ test("a session that the edge has forgotten makes room for a new one at once", a
   assert.deepEqual(names(), ["connecting", "called", "reconnecting", "connecting", "called"]);
   assert.deepEqual(sessions, [null, first, null]);
   assert.deepEqual(first.log, ["closed"]);
+  await hangUp();
+});
+
+test("the connection to an edge that is about to end is waited for, though others know nothing of its session", async () => {
+  const first = session();
+  const pause = async () => heal(first);
+  const { line, names, until, hangUp } = scriptedLine([first, GONE], { pause, isLeaving: () => true });
+  await until("live");
+  cut(first);
+  await until("live", 2);
+  assert.equal(names().at(-1), "revived");
+  assert.deepEqual([first.log, line.call], [[], first]);
+  await hangUp();
+});
+
+test("it is not waited for without end", async () => {
+  const [first, second] = [session(), session()];
+  const scripts = [first, ...Array(5).fill(GONE), second];
+  const { names, sessions, until, hangUp } = scriptedLine(scripts, { isLeaving: () => true });
+  await until("live");
+  cut(first);
+  await until("live", 2);
+  assert.equal(names().at(-1), "called");
+  assert.deepEqual(sessions, [null, ...Array(5).fill(first), null]);
+  await hangUp();
+});
+
+test("a connection that its edge has closed is not waited for", async () => {
+  const [first, second] = [session(), session()];
+  const { names, sessions, until, hangUp } = scriptedLine([first, GONE, second], { isLeaving: () => true });
+  await until("live");
+  end(first);
+  await until("live", 2);
+  assert.equal(names().at(-1), "called");
+  assert.deepEqual(sessions, [null, first, null]);
   await hangUp();
 });
 

@@ -9,6 +9,7 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,14 @@ from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from blockbuster import BlockBuster
 
+from edge_client.caller import client
+from edge_client.caller.microphone import MICROPHONE_RATE
 from edge_client.settings import EdgeSettings, read_settings
+from edge_client.tone import ToneBackend
 from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.peer import PeerSettings
 from edge_client.webrtc.turn import TurnSettings, check_relay, own_servers, relays
-from routing.errors import AtCapacity, SettingsError
+from routing.errors import AtCapacity, InvalidRequest, SettingsError
 from routing.turns import REPLY_SAMPLE_RATE
 from tests.browser import visit
 from tests.edge import running_edge
@@ -138,6 +142,31 @@ async def test_a_caller_who_reaches_nothing_but_the_relay_is_heard_and_hears(
         await caller.sound()
         await notes.until(lambda: any(abs(block).max(initial=0) > 0.1 for block in notes.blocks))
     assert peer.moments.pair_type == "relay"  # though no address of the caller was checked
+
+
+@pytest.mark.turn
+async def test_our_own_caller_goes_through_the_relays_that_the_edge_tells_of(
+    nothing_left_behind: None, coturn: TurnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_relays = partial(RTCConfiguration, iceTransportPolicy=RTCIceTransportPolicy.RELAY)
+    monkeypatch.setattr("edge_client.caller.line.RTCConfiguration", only_relays)
+    settings = PeerSettings(loopback=True, turn=coturn.settings())
+    async with (
+        running_edge(ToneBackend(), peer=settings) as edge,
+        client.Caller.connect(edge.url, relayed=True, reporting=False) as caller,
+    ):
+        assert caller.ice.pair_type == "relay"
+        await caller.say(chirp(0.4, MICROPHONE_RATE))
+        assert await caller.audible()
+
+
+async def test_an_edge_without_relays_says_so_to_a_caller_who_asks_for_them() -> None:
+    async with running_edge() as edge:
+        with pytest.raises(
+            InvalidRequest, match=r"expected TURN servers for callers at .*/v1/realtime/ice_servers, got none"
+        ):
+            async with client.Caller.connect(edge.url, relayed=True):
+                raise AssertionError("called without a relay")
 
 
 @pytest.mark.turn

@@ -28,17 +28,18 @@ from urllib.parse import urlsplit
 from edge_client.caller.clock import CallerClock
 from edge_client.caller.dialect import OPENAI, Dialect
 from edge_client.caller.invitation import Invitation
-from edge_client.caller.line import Ends, Line, Network, until
+from edge_client.caller.line import CONNECT_TIMEOUT_SEC, Ends, Line, Network, until
 from edge_client.caller.loudness import is_audible
 from edge_client.caller.measure import Interval
 from edge_client.caller.microphone import MICROPHONE_RATE, Microphone
 from edge_client.caller.packets import Packets
 from edge_client.caller.recorder import Arrival
 from edge_client.caller.reporter import Reporter
-from edge_client.caller.signalling import calls_url, resumption
+from edge_client.caller.signalling import calls_url, relays_of, resumption
 from edge_client.caller.spoken import Reply, SpokenTurn
 from edge_client.caller.trace_parent import trace_headers
 from edge_client.webrtc.ice import LOOPBACK, Ice
+from edge_client.webrtc.turn import Relays
 from routing.errors import AtCapacity, BackendError, BackendUnavailable, InvalidRequest
 from routing.turns import SPEECH_SAMPLE_RATE, AudioChunk, Samples
 
@@ -88,12 +89,14 @@ class Caller:
         on_event: OnEvent,
         dialect: Dialect,
         network: Network | None,
+        relays: Relays | None = None,
     ) -> None:
         self._where = where
         self._key = key
         self._on_event = on_event
         self._dialect = dialect
         self._network = network
+        self._relays = relays
         self._trace = trace_headers(os.environ)
         self._reporter = self._new_reporter()
         self._reporting = False
@@ -131,7 +134,7 @@ class Caller:
     ) -> Line:
         ends = Ends(read=self._read, hear=self._heard, told=told or self._told, opened=opened)
         loopback = urlsplit(self._where).hostname in LOOPBACK_HOSTS
-        return Line(ends, dialect=self._dialect, loopback=loopback, network=network, idle=idle)
+        return Line(ends, dialect=self._dialect, loopback=loopback, network=network, idle=idle, relays=self._relays)
 
     @classmethod
     @asynccontextmanager
@@ -147,18 +150,21 @@ class Caller:
         dialect: Dialect = OPENAI,
         network: Network | None = None,
         reporting: bool = True,
+        relayed: bool = False,
     ) -> AsyncIterator[Caller]:
         """Call ``url``, and hang up on leaving. ``on_event`` is told everything the server says.
 
         ``session`` is asked for where the server takes events, and ``sound`` takes the place of the recordings that
         `say` plays. ``network`` lies between the call and the server, but not in the way of the request that opens it.
-        With ``reporting`` an Antiphon edge is told how each turn was for the caller, and tells its trace.
+        With ``reporting`` an Antiphon edge is told how each turn was for the caller, and tells its trace. With
+        ``relayed`` it is asked for its TURN servers, and the sound goes through one where no direct way is found.
 
         Raises:
             BackendUnavailable, AtCapacity, InvalidRequest: there is no call; the message says why.
         """
         where = calls_url(url, model=model, dialect=dialect)
-        caller = cls(where, key=key, sound=sound, on_event=on_event, dialect=dialect, network=network)
+        relays = await relays_of(where, key=key) if relayed else None
+        caller = cls(where, key=key, sound=sound, on_event=on_event, dialect=dialect, network=network, relays=relays)
         try:
             caller._token = await caller._line.connect(where, key=key, headers=caller._trace)
             caller._watching = asyncio.create_task(caller._watch())
@@ -399,6 +405,7 @@ class Caller:
         if network and network.cut_sec:  # it is in the way of the request too
             await asyncio.sleep(WATCH_SEC)
             return
+        await self._renew_relays()
         line = self._new_line(network, idle=True, opened=lambda: self._resume(line))
         try:
             await line.connect(
@@ -408,6 +415,10 @@ class Caller:
             left = self._before if line is self._line else line
             if left:
                 await left.hang_up()
+
+    async def _renew_relays(self) -> None:
+        if self._relays and self._relays.expires_at < time.time() + CONNECT_TIMEOUT_SEC:
+            self._relays = await relays_of(self._where, key=self._key)
 
     def _resume(self, line: Line) -> None:
         self._switch(line)
@@ -435,12 +446,20 @@ class Caller:
 
     async def _begin_anew(self) -> None:
         """The server has hung up and nothing was taken along: talk on, with somebody who knows nothing of it."""
-        try:
-            await self._move(None)
-            self._introduce()
-        except (BackendError, InvalidRequest):
-            logger.warning("the server has ended, and nobody takes calls in its place")
-            self._give_up()
+        deadline = time.monotonic() + RESUME_SEC
+        while time.monotonic() < deadline:
+            try:
+                if await self._move(None):
+                    self._introduce()
+                    return
+            except InvalidRequest as fault:
+                logger.info("nobody may take the call over: %s", fault)
+                break
+            except BackendError as fault:
+                logger.info("nobody takes calls in its place yet: %s", fault)
+                await asyncio.sleep(RETRY_SEC)
+        logger.warning("the server has ended, and nobody takes calls in its place")
+        self._give_up()
 
     async def _move(self, ticket: str | None) -> bool:
         """Whether the call is carried by another line now; not where something was said on this one before."""
@@ -453,6 +472,7 @@ class Caller:
             else:
                 held.append(message)
 
+        await self._renew_relays()
         line = self._new_line(network, idle=True, told=told)
         try:
             token = await line.connect(self._where, key=self._key, headers=self._trace, ticket=ticket)

@@ -54,6 +54,7 @@ class Line:
     url: str
     key: str | None = None
     model: str | None = None
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,9 @@ async def connected(
     line: Line, console: Console, *, sound: Sound | None = None, on_event: OnEvent = lambda event: None
 ) -> AsyncIterator[Caller]:
     """A call, announced on the console."""
-    async with Caller.connect(line.url, key=line.key, model=line.model, sound=sound, on_event=on_event) as call:
+    async with Caller.connect(
+        line.url, key=line.key, model=line.model, sound=sound, on_event=on_event, relayed=line.relayed
+    ) as call:
         assert call.connect_sec is not None
         console.print(f"connected to {escape(line.url)} in {call.connect_sec * 1000:.0f} ms")
         yield call

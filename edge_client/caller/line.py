@@ -26,6 +26,7 @@ from edge_client.webrtc.ice import Ice
 from edge_client.webrtc.playout_track import PlayoutTrack
 from edge_client.webrtc.receiver import Receiver
 from edge_client.webrtc.transceiver import opus_transceiver
+from edge_client.webrtc.turn import Relays, ice_server
 from routing.errors import BackendUnavailable
 from routing.turns import Samples
 
@@ -74,7 +75,16 @@ class Ends:
 class Line:
     """Made before it is connected; `hang_up` must follow in any case. While it is ``idle`` it carries no sound."""
 
-    def __init__(self, ends: Ends, *, dialect: Dialect, loopback: bool, network: Network | None, idle: bool) -> None:
+    def __init__(
+        self,
+        ends: Ends,
+        *,
+        dialect: Dialect,
+        loopback: bool,
+        network: Network | None,
+        idle: bool,
+        relays: Relays | None = None,
+    ) -> None:
         self.idle = idle
         self.connect_sec: float | None = None  # from the offer until sound could flow
         self._ends = ends
@@ -82,7 +92,8 @@ class Line:
         self._network = network
         self._began_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # None would mean a public server
+        servers = [ice_server(relays)] if relays else []  # None would mean a public one
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connection.on("connectionstatechange", self._note_state)
         self.ice = Ice(addresses=None, loopback=loopback)
         self._transceiver = opus_transceiver(self._connection, PlayoutTrack(self._read))

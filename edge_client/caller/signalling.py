@@ -7,13 +7,15 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
 
 from edge_client.caller.dialect import OPENAI, RETRY_AFTER_SEC, Dialect, Posted
+from edge_client.webrtc.turn import Relays, relays_told
 from routing.errors import AntiphonError, AtCapacity, BackendUnavailable, InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,25 @@ def resumption(token: str, last_event_id: str | None) -> dict[str, str]:
     return {RESUME: token} | ({LAST_EVENT: last_event_id} if last_event_id else {})
 
 
+async def relays_of(url: str, *, key: str | None) -> Relays:
+    """The TURN servers that the Antiphon edge which takes offers at ``url`` has for its callers.
+
+    Raises:
+        BackendUnavailable: nobody answers there.
+        InvalidRequest: it tells of none.
+    """
+    where = url.partition("?")[0].removesuffix("/calls") + "/ice_servers"
+    own = {"Authorization": f"Bearer {key}"} if key else {}
+    async with _request("GET", where, headers=own) as response:
+        text = await _read(response)
+    if not response.is_success:
+        raise _refusal(response, text)
+    told = relays_told(text.encode())
+    if told is None:
+        raise InvalidRequest(f"expected TURN servers for callers at {where}, got none", code="no_relays")
+    return told
+
+
 async def exchange(
     offer: str,
     *,
@@ -74,21 +95,29 @@ async def exchange(
     """
     posted = dialect.write_offer(offer) if ticket is None else _with_ticket(offer, ticket)
     own = {"Content-Type": posted.content_type} | ({"Authorization": f"Bearer {key}"} if key else {})
-    try:
-        # The environment's proxies are for web pages: the media would not go through them.
-        async with (
-            asyncio.timeout(REQUEST_TIMEOUT_SEC),
-            httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client,
-            client.stream("POST", url, content=posted.content.encode(), headers=own | dict(headers)) as response,
-        ):
-            text = await _read(response)
-    except (httpx.HTTPError, TimeoutError) as exc:
-        raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
+    async with _request("POST", url, content=posted.content.encode(), headers=own | dict(headers)) as response:
+        text = await _read(response)
     if re.fullmatch(r"[0-9a-f]{32}", trace_id := response.headers.get(TRACE_ID, "")):
         logger.info("the trace of this connection is %s", trace_id)
     if not response.is_success:
         raise _refusal(response, text)
     return Answer(dialect.read_answer(text), response.headers.get(RESUME))
+
+
+@asynccontextmanager
+async def _request(
+    method: str, url: str, *, headers: Mapping[str, str], content: bytes | None = None
+) -> AsyncIterator[httpx.Response]:
+    try:
+        # The environment's proxies are for web pages: the media would not go through them.
+        async with (
+            asyncio.timeout(REQUEST_TIMEOUT_SEC),
+            httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client,
+            client.stream(method, url, content=content, headers=dict(headers)) as response,
+        ):
+            yield response
+    except (httpx.HTTPError, TimeoutError) as exc:
+        raise BackendUnavailable(f"nobody takes calls at {url}: {str(exc) or type(exc).__name__}") from exc
 
 
 def _with_ticket(offer: str, ticket: str) -> Posted:

@@ -7,6 +7,7 @@ import numpy as np
 from edge_client.caller.client import Caller, Sound
 from edge_client.caller.line import until
 from edge_client.caller.question import Question, synthesised
+from edge_client.caller.signalling import calls_url, relays_of
 from edge_client.caller.spoken import Reply
 from edge_client.doctor.aside import aside
 from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
@@ -31,11 +32,21 @@ UDP_ADVICE = (
 async def look_at_call(url: str, *, key: str | None) -> list[Finding]:
     """Call, say nothing, and see whether sound comes."""
     try:
-        async with Caller.connect(url, key=key, sound=Sound(read=_silence), reporting=False) as call:
+        relayed, silent = await _has_relays(url, key), Sound(read=_silence)
+        async with Caller.connect(url, key=key, sound=silent, reporting=False, relayed=relayed) as call:
             packets = await _packets(call)
             return [_heard(packets, call)]
     except (BackendError, InvalidRequest) as error:
         return [_unasked() if _wants_key(error) and not key else _no_call(error)]
+
+
+async def _has_relays(url: str, key: str | None) -> bool:
+    """Whether the edge has TURN servers for its callers: a browser would ask them too."""
+    try:
+        await relays_of(calls_url(url), key=key)
+    except (BackendError, InvalidRequest):
+        return False
+    return True
 
 
 def _wants_key(error: Exception) -> bool:
@@ -99,7 +110,7 @@ async def look_at_turn(url: str, *, key: str | None, question: Question | None =
     """Ask a question aloud, and measure how long the answer takes to be heard."""
     asked = await aside(_question) if question is None else question
     try:
-        async with Caller.connect(url, key=key) as call:
+        async with Caller.connect(url, key=key, relayed=await _has_relays(url, key)) as call:
             await call.say(asked.samples)
             return [_judged(asked, await call.reply(REPLY_SEC))]
     except (BackendError, InvalidRequest) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from aioice.stun import TransactionFailed
 
 from edge_client.doctor.finding import Finding, fault, ok, skipped
 from edge_client.doctor.web import asked, edge_of, why
-from edge_client.webrtc.turn import OWN_NAME, Relays, TurnSettings, relays, try_relay
+from edge_client.webrtc.turn import OWN_NAME, Relays, TurnSettings, relays, relays_told, try_relay
 from routing.errors import SettingsError
 
 ABOUT = "TURN"
@@ -41,22 +40,10 @@ async def look_at_callers_relays(url: str, *, key: str | None) -> list[Finding]:
         return [skipped(CALLERS, f"the edge cannot be asked: {why(error)}")]
     if answered.status != httpx.codes.OK:
         return [skipped(CALLERS, f"the edge tells of none: HTTP {answered.status}")]
-    told = _told(answered.body)
+    told = relays_told(answered.body)
     if told is None:
         return [skipped(CALLERS, "the edge has none for its callers")]
     return await _all_asked(CALLERS, told)
-
-
-def _told(body: bytes) -> Relays | None:
-    """As an edge writes them; None where there are none."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return None
-    match told:
-        case {"ice_servers": [{"urls": [*urls], "username": str(name), "credential": str(word)}]} if urls:
-            return Relays(tuple(map(str, urls)), name, word, 0)
-    return None
 
 
 async def _all_asked(about: str, told: Relays) -> list[Finding]:

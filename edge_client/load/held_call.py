@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from edge_client.caller.client import SESSION, Caller, OnEvent
@@ -53,8 +54,8 @@ class Line:
 
     def dial(self, on_event: OnEvent) -> AbstractAsyncContextManager[Caller | SocketCaller]:
         plan = self.plan
-        connect = Caller.connect if plan.transport == "webrtc" else SocketCaller.connect
         session = SESSION if plan.session is None else plan.session
+        connect = partial(Caller.connect, relayed=plan.relayed) if plan.transport == "webrtc" else SocketCaller.connect
         return connect(plan.url, key=self.key, model=plan.model, session=session, on_event=on_event)
 
 

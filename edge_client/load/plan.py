@@ -38,6 +38,7 @@ class LoadPlan:
         think_sec: between an answer and the next question, on average
         listening: the share of calls in which nothing is said, 0 to 1
         lasting: whether calls go on until the time is over
+        relayed: whether callers ask for TURN servers, and go through one where nothing else leads to the server
         ramp_sec: over which the first of ``concurrent`` calls are spread
     """
 
@@ -51,6 +52,7 @@ class LoadPlan:
     think_sec: float = 2.0
     listening: float = 0.0
     lasting: bool = False
+    relayed: bool = False
     ramp_sec: float = 0.0
     seed: int = 1
     model: str | None = None
@@ -68,6 +70,8 @@ class LoadPlan:
             value: float | None = getattr(self, name)
             if value is not None and not (isfinite(value) and value >= least):
                 raise InvalidRequest(f"expected {name} of at least {least:g}, got {value:g}", param=name)
+        if self.relayed and self.transport != "webrtc":
+            raise InvalidRequest(f"expected relays for calls over webrtc, got {self.transport}", param="relayed")
         if self.listening > 1:
             raise InvalidRequest(f"expected a share from 0 to 1, got {self.listening:g}", param="listening")
 

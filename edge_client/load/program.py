@@ -33,6 +33,7 @@ def read_plan(
     *,
     url: str,
     transport: Transport,
+    relayed: bool,
     rate: float | None,
     concurrent: int | None,
     calls: int | None,
@@ -62,6 +63,7 @@ def read_plan(
     plan = LoadPlan(
         url=url,
         transport=transport,
+        relayed=relayed,
         rate_per_min=None if concurrent else rate or USUAL_RATE,
         concurrent=concurrent,
         calls=calls or (None if duration_sec else USUAL_CALLS),

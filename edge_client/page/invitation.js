@@ -7,6 +7,8 @@ const OUTDATING = ["input_audio_buffer.speech_started", "input_audio_buffer.comm
 const GOOD_MS = 110_000; // what a ticket is good for at least
 
 export class Invitation {
+  /** Whether the edge has said that it will end. */
+  isDraining = false;
   #ticket = /** @type {string | null} */ (null);
   #cameAtMs = 0;
 
@@ -17,6 +19,7 @@ export class Invitation {
    */
   take(event, nowMs) {
     if (OUTDATING.includes(event.type)) this.#ticket = null;
+    if (event.type === "antiphon.server.draining") this.isDraining = true;
     if (event.type !== "antiphon.session.ticket") return false;
     this.#ticket = String(event.ticket);
     this.#cameAtMs = nowMs;

@@ -23,11 +23,12 @@
  * @typedef {(delaySec: number, signal: AbortSignal) => Promise<void>} Pause
  */
 
-import { Refusal } from "./faults.js";
+import { Disconnection, Refusal } from "./faults.js";
 
 const FIRST_PAUSE_SEC = 0.5;
 const LONGEST_PAUSE_SEC = 10;
 const LONGEST_RESUME_PAUSE_SEC = 3; // the edge keeps a session for a minute, and somebody is in the middle of it
+const MOST_REFUSALS = 5; // of attempts to go on with one session, while its connection may still come back
 const STEADY_SEC = 10; // a call that lasted this long starts the count of attempts anew
 
 /**
@@ -46,6 +47,7 @@ export class Line {
   #pause;
   #report;
   #now;
+  #isLeaving;
   #hangUp = /** @type {AbortController | null} */ (null);
   #skipPause = new AbortController();
 
@@ -56,12 +58,15 @@ export class Line {
    * @param {(state: LineState) => void} parts.report
    * @param {Pause} [parts.pause]  returns early when the signal fires
    * @param {() => number} [parts.now]  seconds
+   * @param {() => boolean} [parts.isLeaving]  the edge of the call is about to end: others answer already in its place,
+   * who know nothing of its session
    */
-  constructor({ dial, report, pause = sleep, now = () => performance.now() / 1000 }) {
+  constructor({ dial, report, pause = sleep, now = () => performance.now() / 1000, isLeaving = () => false }) {
     this.#dial = dial;
     this.#report = report;
     this.#pause = pause;
     this.#now = now;
+    this.#isLeaving = isLeaving;
   }
 
   /** Whether there is a call, or the next one is on its way. */
@@ -147,9 +152,19 @@ export class Line {
       return this.#now();
     } catch (caught) {
       if (!this.call || !isGone(caught)) throw caught;
+      if (this.#mayComeBack(this.call, attempt)) throw new Disconnection(caught.message);
       this.#drop();
       return this.#reach(attempt, null, signal); // the session is over: a new call, as if there had been none
     }
+  }
+
+  /**
+   * Whether the connection of a session that nobody else knows is worth waiting for: it may bring a ticket yet.
+   *
+   * @type {(call: Call, attempt: number) => boolean}
+   */
+  #mayComeBack(call, attempt) {
+    return this.#isLeaving() && call.health.state !== "ended" && attempt < MOST_REFUSALS;
   }
 
   /** @type {(signal: AbortSignal) => Promise<Reached>} */

@@ -62,6 +62,7 @@ export class Telephone {
     this.line = new Line({
       dial: (signal, old) => this.#dial(signal, old),
       report: (state) => this.#follow(state),
+      isLeaving: () => this.#invitation.isDraining,
     });
     this.conversation = new Conversation({
       send: (request) => this.line.call?.send(request),
@@ -272,7 +273,7 @@ export class Telephone {
     try {
       if (!(await mayLeave())) return;
       if (!(await this.line.move((signal) => this.#dialWith(ticket, held, signal), mayLeave))) return this.#giveUp(ticket);
-      this.#invitation.forget();
+      this.#invitation = new Invitation();
       for (const tell of held.splice(0)) tell();
       this.conversation.receive(MOVED_EVENT);
     } catch (fault) {
@@ -353,7 +354,7 @@ export class Telephone {
   /** The session is gone; the next one may come. */
   #lose() {
     this.#isHeld = false;
-    this.#invitation.forget();
+    this.#invitation = new Invitation();
     this.#stopwatch = new Stopwatch();
     this.#lastCounters = null;
     this.sound.forget("far");

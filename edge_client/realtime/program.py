@@ -29,10 +29,10 @@ from edge_client.realtime.server import create_app
 from edge_client.realtime.socket_protocol import SocketProtocol
 from edge_client.realtime.switchboard import open_switchboard, who_may_answer
 from edge_client.settings import EdgeSettings
+from edge_client.signals import ending_signals, signals_caught
 from edge_client.tls import Identity, server_identity
 from edge_client.workers.crew import Crew
 from edge_client.workers.listening import address, bound_socket, listen
-from edge_client.workers.signals import ending_signals, signals_caught
 from routing.telemetry import names
 from routing.telemetry.power import metering
 from routing.telemetry.program import open_telemetry

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -74,15 +75,31 @@ def relays(settings: TurnSettings, *, name: str, now: float) -> Relays | None:
     return Relays(settings.urls, username, base64.b64encode(digest).decode(), expires_at)
 
 
+def relays_told(body: bytes) -> Relays | None:
+    """TURN servers as an edge tells them to its callers; None where it tells of none."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return None
+    match told:
+        case {
+            "ice_servers": [{"urls": [*urls], "username": str(name), "credential": str(word)}],
+            "expires_at": int(expires_at),
+        } if urls:
+            return Relays(tuple(map(str, urls)), name, word, expires_at)
+    return None
+
+
 def own_servers(settings: TurnSettings, *, now: float) -> list[RTCIceServer]:
     """For a connection of the edge that shall have a relay of its own. Of several addresses aiortc takes the first."""
     own = relays(settings, name=OWN_NAME, now=now)
     if own is None:
         return []
-    return [_ice_server(own)]
+    return [ice_server(own)]
 
 
-def _ice_server(told: Relays) -> RTCIceServer:
+def ice_server(told: Relays) -> RTCIceServer:
+    """The same for aiortc."""
     return RTCIceServer(urls=list(told.urls), username=told.username, credential=told.credential)
 
 
@@ -107,7 +124,7 @@ async def try_relay(told: Relays) -> str:
         SettingsError: it gives none; the message says why.
     """
     where = told.urls[0]
-    options = connection_kwargs([_ice_server(told)])
+    options = connection_kwargs([ice_server(told)])
     if "turn_server" not in options:
         raise SettingsError(f"peer.turn: expected the address of a TURN server that can be used, got {where}")
     try:

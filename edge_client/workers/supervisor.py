@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from edge_client.settings import EdgeSettings
+from edge_client.signals import ending_signals
 from edge_client.workers.board import Board
 from edge_client.workers.listening import address, bound_socket, listen
 from edge_client.workers.orders import Orders
-from edge_client.workers.signals import ending_signals
 from edge_client.workers.worker_process import WorkerProcess, worker_process
 from routing.errors import AntiphonError, SettingsError
 from routing.telemetry.logs import form_in_use

@@ -1,4 +1,4 @@
-"""The signals that end an edge, alone or as several workers."""
+"""The signals that end a program."""
 
 from __future__ import annotations
 
