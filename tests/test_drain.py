@@ -23,7 +23,7 @@ from tests.edge import RunningEdge
 from tests.front import house
 from tests.scripted import tone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]  # real peers, in real time
 
 type Json = dict[str, Any]
 
@@ -49,8 +49,9 @@ async def empty(edge: RunningEdge) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_callers_move_side_by_side(nothing_left_behind: None) -> None:
+async def test_callers_move_side_by_side(nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with edges of its own, for most of each story is waiting."""
+    monkeypatch.setattr("edge_client.caller.client.RESUME_SEC", 2.0)  # to be asked for, where nobody is left
     async with asyncio.TaskGroup() as stories:
         for story in (
             a_caller_goes_on_elsewhere_with_all_that_was_said,
@@ -261,4 +262,4 @@ async def a_caller_whose_server_ends_too_early_talks_on_with_the_next() -> None:
         with pytest.raises(BackendUnavailable):
             both.front.edges = []
             both.new.edge.drain.begin(0.01)
-            await call.stay(10)
+            await call.stay(30)
