@@ -14,7 +14,7 @@ from routing.turns import Samples
 from tests.model_files import model_store
 from tests.speech import words
 
-pytestmark = pytest.mark.slow  # it speaks a lot
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]  # it speaks a lot
 
 SENTENCES = [
     "The weather is fine today.",

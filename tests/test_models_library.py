@@ -16,6 +16,8 @@ from edge_client.models.store import ModelStore
 from routing.errors import ModelError
 from tests.model_files import model_store
 
+LOADING = pytest.mark.timeout(90)  # of all models, on a busy machine
+
 NAMES = {"voice activity", "turn end", "speech to text", "embedder", "language", "voice"}
 
 
@@ -29,6 +31,7 @@ def model_threads() -> list[threading.Thread]:
 
 
 @pytest.mark.models
+@LOADING
 async def test_every_model_is_loaded_on_its_own_thread_and_answers() -> None:
     told: list[str] = []
     library = await load_library(model_store(), progress=told.append)
@@ -81,8 +84,9 @@ asyncio.run(main())
 
 
 @pytest.mark.models
+@LOADING
 @pytest.mark.parametrize("ending", ["library.close()", "pass"])
 def test_a_process_ends_quietly_whether_or_not_it_closes_the_library(ending: str) -> None:
     command = [sys.executable, "-c", SCRIPT.format(ending=ending)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=18, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=80, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -15,7 +15,7 @@ from edge_client.models.thread import ModelThread
 from routing.errors import InvalidRequest, ModelError
 from tests.model_files import model_store
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.timeout(60)]
 
 PREFIX = """A helpful assistant answers in one short sentence.
 User: hello
@@ -184,5 +184,5 @@ def test_a_process_ends_quietly_however_it_leaves_the_model(ending: str) -> None
         SCRIPT.format(ending=ENDINGS[ending]),
         str(model_store().path("language")),
     ]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -64,8 +64,8 @@ def feed(exchange: Exchange, samples: Samples) -> None:
         exchange.feed(AudioChunk(samples[start : start + 1280], SPEECH_SAMPLE_RATE))
 
 
-async def reply_of(exchange: Exchange) -> list[ReplyEvent]:
-    async with asyncio.timeout(10), aclosing(exchange.reply()) as events:
+async def reply_of(exchange: Exchange, within_sec: float = 10.0) -> list[ReplyEvent]:
+    async with asyncio.timeout(within_sec), aclosing(exchange.reply()) as events:
         return [event async for event in events]
 
 
@@ -307,11 +307,12 @@ def test_a_server_needs_an_address() -> None:
 
 
 @pytest.mark.models
+@pytest.mark.timeout(120)  # it may be the first to start the program
 async def test_the_real_program_answers(edge_process: EdgeProcess) -> None:
     backend = upstream(edge_process)
     async with backend.open(turn(), on_heard=ignore) as exchange:
         said = await asyncio.to_thread(spoken, "What is twelve times seven?")
         feed(exchange, resample(said, REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE))
-        events = await reply_of(exchange)
+        events = await reply_of(exchange, within_sec=30.0)
     assert kinds(events)[:3] == [Heard, TextDelta, AudioChunk]
     assert "84" in words_of(events) or "eighty" in words_of(events).lower()
