@@ -125,6 +125,21 @@ def test_whoever_leaves_does_not_wait_for_a_door_that_does_not_answer(caplog: py
     assert batches.statistics() == TelemetryStatistics(exported=1, dropped_full=1, dropped_failed=1)
 
 
+def test_of_a_door_that_was_given_up_nothing_more_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    door = Door()
+    door.open.clear()
+    door.fault = NotTaken("shut")
+    batches = Batches(door, batch_spans=1, delay_sec=0.0)
+    with written_through(batches) as tracer:
+        write(tracer, "held")
+        assert door.knocked.wait(PATIENCE_SEC)
+        batches.finish()
+        batches.join(0.01)
+        door.open.set()
+    assert batches.statistics() == TelemetryStatistics(dropped_failed=1)
+    assert [record.getMessage() for record in caplog.records] == ["The door does not answer: the last spans are lost"]
+
+
 def _until(come_true: Callable[[], bool]) -> None:
     while not come_true():
         time.sleep(0.005)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from routing.telemetry import names
+from routing.telemetry import collector, names
 from routing.telemetry.collector import Collector, metric_exporter
 from routing.telemetry.finished_span import FinishedSpan
 from routing.telemetry.json_file import JsonFile
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.node
 
 FROM_BEFORE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "vendor=7"}
 SPANS = 6
+PATIENCE_SEC = 15.0  # for receivers that answer, one of them a process of its own on a busy machine
 ONCE_AT_THE_END_MS = 1e9
 
 
@@ -72,7 +73,10 @@ def sent_to(urls: list[str], path: Path) -> Telemetry:
     return Telemetry.within(
         Clock(now=0.0, epoch_ns=1_700_000_000_000_000_000),
         service=names.EDGE,
-        outlets=[*(Collector(each.address("traces")) for each in settings), JsonFile(path, mebibytes=1)],
+        outlets=[
+            *(Collector(each.address("traces"), timeout_sec=PATIENCE_SEC) for each in settings),
+            JsonFile(path, mebibytes=1),
+        ],
         readers=[
             PeriodicExportingMetricReader(metric_exporter(each.address("metrics")), ONCE_AT_THE_END_MS)
             for each in settings
@@ -80,13 +84,15 @@ def sent_to(urls: list[str], path: Path) -> Telemetry:
     )
 
 
-async def test_all_receivers_understand_the_same(tmp_path: Path) -> None:
+@pytest.mark.timeout(60)
+async def test_all_receivers_understand_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "TIMEOUT_SEC", PATIENCE_SEC)  # for metrics, and until an answer was read
     path = tmp_path / "traces.jsonl"
     async with otlp_sink() as sink, otlp_receiver() as foreign:
         telemetry = await asyncio.to_thread(sent_to, [sink.url, foreign.url], path)
         trace_id = tell_all_there_is(telemetry)
         kept = by_id(telemetry.book.trace(trace_id))
-        await asyncio.to_thread(telemetry.close)
+        await asyncio.to_thread(telemetry.close, PATIENCE_SEC)
         assert (telemetry.statistics().exported, len(kept)) == (3 * SPANS, SPANS)
 
         assert by_id(sink.spans) == kept

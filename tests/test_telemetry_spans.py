@@ -118,4 +118,4 @@ def test_a_span_that_has_ended_stays_as_it_is(caplog: pytest.LogCaptureFixture) 
     [turn] = written.by_name.values()
     assert turn.attributes == {"outcome": "ok"}
     assert turn.status.description is None
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith(("opentelemetry.sdk.trace", "routing"))]

@@ -137,8 +137,8 @@ class Batches(SpanProcessor):
 
     def _was_not_taken(self, reason: str) -> None:
         """Said once, not at each batch of a long night. Whoever leaves does not try again and again."""
-        self._hopeless = self._closing.is_set()
-        if not self._in_trouble:
+        was_given_up, self._hopeless = self._hopeless, self._closing.is_set()
+        if not (self._in_trouble or was_given_up):  # of one that was given up it was said when it was
             self._in_trouble = True
             logger.warning("%s takes no spans, they are dropped until it does: %s", self._outlet.name, reason)
 
