@@ -44,7 +44,7 @@ NAMED = Path("/run/netns")
 NO_IPV6 = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")  # of whoever opens it: each namespace has its own
 RESOLVER = Path("/etc/resolv.conf")
 MTU = 1500
-START_SEC = 10.0  # for the process between the devices
+START_SEC = 30.0  # for the process between the devices, on a busy machine
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from edge_client.network.emulated import EmulationStatistics
 from edge_client.network.profile import NetworkProfile
 from tests.namespaces import NAMED, Machine, Network, namespaces, needs_namespaces
 
 PORT = 4000
+WAIT_SEC = 15.0  # for the forwarder, a process of its own that a busy machine may keep waiting
 DELAY_SEC = 0.04
 FAR = NetworkProfile(name="far", delay_ms=DELAY_SEC * 1000)
 PERFECT = NetworkProfile(name="perfect")
@@ -36,7 +38,7 @@ class Datagrams(asyncio.DatagramProtocol):
         self.received.put_nowait(data)
 
     async def next(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SEC):
             return await self.received.get()
 
 
@@ -79,12 +81,23 @@ async def test_datagrams_take_their_time_there_and_back() -> None:
         assert (counts.outgoing.passed, counts.incoming.passed) == (1, 1)  # theirs, and nothing but theirs
 
 
+async def counted(network: Network, condition: Callable[[EmulationStatistics], bool]) -> EmulationStatistics:
+    """What became of the packets, once it is so."""
+    async with asyncio.timeout(WAIT_SEC):
+        while not condition(counts := await network.statistics()):
+            await asyncio.sleep(0.02)
+    return counts
+
+
 async def test_what_is_lost_is_lost() -> None:
     async with namespaces(NetworkProfile(name="lossy", loss=0.3, burst=0.5)) as network, pair(network) as (near, far):
         for number in range(200):
             near.transport.sendto(number.to_bytes(), (network.far.address, PORT))
             await asyncio.sleep(0.001)
-        await asyncio.sleep(0.1)
+        there = await counted(network, lambda counts: counts.outgoing.sent == 200)
+        back = await counted(network, lambda counts: counts.incoming.sent == there.outgoing.passed)
+        await counted(network, lambda _: near.received.qsize() >= back.incoming.passed)
+        await asyncio.sleep(0.1)  # whatever else may come
         counts = await network.statistics()
         assert far.received.qsize() == counts.outgoing.passed == counts.incoming.sent
         assert near.received.qsize() == counts.incoming.passed
@@ -95,7 +108,7 @@ async def test_a_cut_lets_nothing_through_until_it_is_restored() -> None:
     async with namespaces(PERFECT) as network, pair(network) as (near, _):
         await network.cut()
         near.transport.sendto(b"cut", (network.far.address, PORT))
-        await asyncio.sleep(0.1)
+        await counted(network, lambda counts: counts.outgoing.cut == 1)
         await network.restore()
         near.transport.sendto(b"restored", (network.far.address, PORT))
         assert await near.next() == b"restored"
