@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import websockets
 
-from edge_client.caller.client import Caller
+from edge_client.caller.client import WATCH_SEC, Caller
 from edge_client.network.emulated import emulate
 from edge_client.network.profile import Cut, NetworkProfile
 from routing.errors import BackendUnavailable
@@ -51,7 +51,7 @@ async def empty(edge: RunningEdge) -> None:
 
 async def test_callers_move_side_by_side(nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with edges of its own, for most of each story is waiting."""
-    monkeypatch.setattr("edge_client.caller.client.RESUME_SEC", 2.0)  # to be asked for, where nobody is left
+    monkeypatch.setattr("edge_client.caller.client.ANEW_SEC", 6.0)  # to ask, where nobody is left
     async with asyncio.TaskGroup() as stories:
         for story in (
             a_caller_goes_on_elsewhere_with_all_that_was_said,
@@ -254,6 +254,10 @@ async def a_caller_whose_server_ends_too_early_talks_on_with_the_next() -> None:
     events: list[Json] = []
     async with house() as both, Caller.connect(both.front.url, on_event=events.append) as call:
         both.drain(0.01)  # no time for any ticket
+        both.front.edges = []  # and nobody in its place yet
+        await empty(both.old)
+        await asyncio.sleep(WATCH_SEC)
+        both.front.edges = [both.new.url]
         await moved(call)
         await call.say(question())
         await call.reply()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -67,6 +68,7 @@ async def told(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("transport", ["webrtc", "websocket"])
 async def test_calls_come_are_measured_and_are_told_of(
     transport: str, question: Path, tmp_path: Path, nothing_left_behind: None
@@ -147,13 +149,14 @@ async def test_ctrl_c_hangs_up_and_reports_what_there_is(question: Path, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.models
+@pytest.mark.timeout(120)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="there is no /proc")
 async def test_the_edge_that_was_started_for_it_ends_with_it(question: Path) -> None:
     async with _program("--edge", "tone", question=question) as program:
         assert program.stdout
-        while b"calls in progress" not in await program.stdout.readline():
-            pass
-        children = _children_of(program.pid)
+        while b"calls in progress" not in (line := await program.stdout.readline()):
+            assert line, "it ended before it called"
+        children = await asyncio.to_thread(_children_of, program.pid)
         program.terminate()
         await program.communicate()
     assert program.returncode == 128 + signal.SIGTERM
@@ -166,7 +169,11 @@ def _children_of(pid: int) -> list[int]:
 
 
 def _is_there(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ WATCH_SEC = 0.25
 DOUBT_SEC = 3.0  # a line over which nothing came for so long may be cut
 RESUME_SEC = 60.0  # how long an edge keeps the session of a caller who has vanished
 MOST_REFUSALS = 5  # of attempts to resume one call, while the line may still come back
+ANEW_SEC = 15.0  # to look for another server where this one has ended
 RETRY_SEC = 1.0  # between two attempts to call again
 HUSH_SEC = 0.3  # of a silent microphone before a call moves: what is said belongs to one line
 LONGEST_HUSH_SEC = 3.0  # to wait for that: some rooms are never silent
@@ -446,7 +447,7 @@ class Caller:
 
     async def _begin_anew(self) -> None:
         """The server has hung up and nothing was taken along: talk on, with somebody who knows nothing of it."""
-        deadline = time.monotonic() + RESUME_SEC
+        deadline = time.monotonic() + ANEW_SEC
         while time.monotonic() < deadline:
             try:
                 if await self._move(None):
