@@ -24,7 +24,8 @@ from edge_client.workers.crew import named_worker
 from edge_client.workers.supervisor import FIRST_WAIT_SEC, LONGEST_WAIT_SEC, WELL_SEC, BackOff
 from tests.peers import Caller
 
-real = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(90)]
+real = [pytest.mark.models, pytest.mark.slow, pytest.mark.timeout(240)]
+PATIENCE_SEC = 60.0  # for processes that start or end on a busy machine
 
 
 def test_who_dies_young_waits_longer_each_time() -> None:
@@ -57,7 +58,7 @@ class Program:
 
     async def line(self, pattern: str) -> re.Match[str]:
         """The first line that this is found in."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SEC):
             while not (found := next(filter(None, (re.search(pattern, line) for line in self.lines)), None)):
                 assert not self._reading.done(), self.lines
                 self._news.clear()
@@ -66,7 +67,7 @@ class Program:
 
     async def ended(self) -> int:
         """The exit code, once all who write to the output have ended: the workers too."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SEC):
             await self._reading
             return await self.process.wait()
 
@@ -150,9 +151,15 @@ def owner(answer: httpx.Response) -> int:
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SEC):
         while not await condition():
             await asyncio.sleep(0.05)
+
+
+async def is_idle(running: Program) -> bool:
+    told = (await ask(running, "GET", "/healthz")).json()
+    assert told["status"] == "ok"
+    return bool(told["sessions"] == 0)
 
 
 async def none_alive(pids: list[int]) -> bool:
@@ -179,7 +186,7 @@ class TestRunning:
                 assert (await ask(running, "DELETE", answer.headers["Location"])).status_code == 200
             for caller in (one, two):
                 await hung_up(caller)
-            assert (await ask(running, "GET", "/healthz")).json() == {"status": "ok", "sessions": 0}
+            await until(lambda: is_idle(running))  # a caller knows of the end before its place is free
             assert sum("models)" in line for line in running.lines) == 1
             assert "2 of 2 workers are ready" in running.lines
             assert sum(READY in line for line in running.lines) == 1
@@ -272,7 +279,7 @@ class TestRunning:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(90)
 async def test_what_keeps_the_workers_from_starting_is_said_once(temporary: Path) -> None:
     async with program(temporary, ANTIPHON_MODELS=str(temporary / "none")) as running:
         assert await running.ended() == 1
