@@ -30,14 +30,14 @@ from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge, say
 
 type Json = dict[str, Any]
 
-LONGEST_SEC = 1.0
+LONGEST_SEC = 1.0  # of the processor: by the clock, what else the machine does counts too
 SETTLING_EVENTS = 4000
 SESSION_EVENTS = 2000  # then the next session begins
 GROWTH_BYTES = 24 * 2**20  # over 20,000 events: what an allocator keeps
 
 
 class Outcome(NamedTuple):
-    """How many server events of each type came, and the longest that any client event took."""
+    """How many server events of each type came, and the most processor time that any client event took."""
 
     told: Counter[str]
     longest_sec: float
@@ -78,9 +78,9 @@ async def received(seeds: range, *, sound: Sound = "events") -> Outcome:
     async with conversing(told, sound) as dialogue:
         for seed in seeds:
             text = spoilt_event(seed)
-            began_at = time.monotonic()
+            began = time.thread_time()
             dialogue.receive(text)
-            longest_sec = max(longest_sec, time.monotonic() - began_at)
+            longest_sec = max(longest_sec, time.thread_time() - began)
             await asyncio.sleep(0)
     return Outcome(told, longest_sec)
 
@@ -102,7 +102,7 @@ async def test_spoilt_events_are_taken_or_refused(nothing_left_behind: None, sou
 
 
 @pytest.mark.hostile
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(280)
 async def test_twenty_thousand_spoilt_events_leave_nothing_behind(
     nothing_left_behind: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

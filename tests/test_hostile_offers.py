@@ -21,13 +21,14 @@ from tests.peers import Caller
 from tests.test_webrtc_peer import CHROMIUM_OFFER, Notes
 
 SETTINGS = PeerSettings(listen_addresses=(LOOPBACK,))
-LONGEST_SEC = 1.0
+LONGEST_SEC = 1.0  # of the processor: by the clock, what else the machine does counts too
+LONGEST_WAIT_SEC = 10.0  # by the clock
 SETTLING_OFFERS = 500  # after which memory has all that every later offer uses too
 GROWTH_BYTES = 16 * 2**20  # of resident memory, over ten times as many: what an allocator keeps, 3 KiB of each
 
 
 class Outcome(NamedTuple):
-    """What became of offers: how many had each end, and the longest any took to be answered or refused."""
+    """What became of offers: how many had each end, and the most processor time that an answer or a refusal took."""
 
     ends: Counter[str]
     longest_sec: float
@@ -38,16 +39,17 @@ async def offered(offers: list[str], seeds: range) -> Outcome:
     ends: Counter[str] = Counter()
     longest_sec = 0.0
     for seed in seeds:
-        began_at = time.monotonic()
+        began = time.process_time()
         try:
-            peer = await Peer.answer(
-                spoilt_offer(offers, seed), listener=Notes(), read=Playout().read, settings=SETTINGS
-            )
+            async with asyncio.timeout(LONGEST_WAIT_SEC):
+                peer = await Peer.answer(
+                    spoilt_offer(offers, seed), listener=Notes(), read=Playout().read, settings=SETTINGS
+                )
         except (InvalidRequest, AtCapacity) as refused:
             ends[type(refused).__name__] += 1
-            longest_sec = max(longest_sec, time.monotonic() - began_at)
+            longest_sec = max(longest_sec, time.process_time() - began)
         else:
-            longest_sec = max(longest_sec, time.monotonic() - began_at)
+            longest_sec = max(longest_sec, time.process_time() - began)
             ends["answered"] += 1
             await peer.close()
     return Outcome(ends, longest_sec)
@@ -66,7 +68,7 @@ async def test_spoilt_offers_are_answered_or_refused(offers: list[str]) -> None:
 
 
 @pytest.mark.hostile
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(280)
 async def test_five_thousand_spoilt_offers_leave_nothing_behind(
     offers: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,10 +16,10 @@ from edge_client.caller.edge_process import EdgeProcess, edge_process
 from tests.mutations import spoilt_event, spoilt_offer
 from tests.test_webrtc_peer import CHROMIUM_OFFER
 
-pytestmark = [pytest.mark.hostile, pytest.mark.models, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.hostile, pytest.mark.models, pytest.mark.timeout(240)]
 
 OFFERS, EVENTS = 400, 2000
-LONGEST_SEC = 1.0
+LONGEST_SEC = 10.0  # by the clock, and so with all else that the machine does
 SETTINGS = {
     "ANTIPHON_TELEMETRY__FILE": "",
     "ANTIPHON_PEER__CONNECT_TIMEOUT_SEC": "1",
@@ -37,7 +37,7 @@ async def edge() -> AsyncIterator[EdgeProcess]:
 async def test_spoilt_offers_are_answered_or_refused(edge: EdgeProcess, capsys: pytest.CaptureFixture[str]) -> None:
     ends: Counter[int] = Counter()
     longest_sec = 0.0
-    async with httpx.AsyncClient(base_url=edge.url, verify=False) as client:
+    async with httpx.AsyncClient(base_url=edge.url, verify=False, timeout=2 * LONGEST_SEC) as client:
         for seed in range(OFFERS):
             began_at = time.monotonic()
             body = spoilt_offer([CHROMIUM_OFFER], seed).encode(errors="surrogatepass")
@@ -73,7 +73,7 @@ async def test_spoilt_events_are_taken_or_refused(edge: EdgeProcess, capsys: pyt
 
 async def until_pong(socket: ClientConnection, seed: int) -> AsyncIterator[str]:
     """The types of all events up to the answer to this ping."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(2 * LONGEST_SEC):
         while True:
             event = json.loads(await socket.recv())
             yield event["type"]
