@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from edge_client.caller.edge_process import READY
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
 from edge_client.realtime.drain import Drain
@@ -30,6 +32,7 @@ from routing.turns import Backend
 from tests.scripted import LoudnessDetector, ScriptedBackend, ScriptedJudge
 
 START_SEC = 60
+LONGEST_LOG = 2**20  # bytes, of what is written until it has started
 
 
 # -- an edge in this process -----------------------------------------------------------------------------------------
@@ -150,20 +153,17 @@ class EdgeProcess:
 @contextmanager
 def edge_program() -> Iterator[EdgeProcess]:
     """The program on a free port of loopback, in development mode."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "edge_client.cli", "edge", "--port", str(port)]
+    command = [sys.executable, "-m", "edge_client.cli", "edge", "--port", "0"]
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=_environment(folder)) as process,
     ):
         try:
-            _wait_until_listening(process, port)
-            yield EdgeProcess(f"http://127.0.0.1:{port}", _traces(folder))
+            yield EdgeProcess(_address(process, log.fileno()), _traces(folder))
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
             log.seek(0)
             _keep(log.read())
 
@@ -178,12 +178,12 @@ def _traces(folder: str) -> Path:
     return Path(folder) / "traces.jsonl"
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+def _address(process: subprocess.Popen[bytes], log: int) -> str:
+    """Where it takes calls, as soon as it says so. What it writes next does not depend on where we have read."""
     deadline = time.monotonic() + START_SEC
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if said := re.search(rf"{READY} (\S+)\n", os.pread(log, LONGEST_LOG, 0).decode(errors="replace")):
+            return said[1]
         time.sleep(0.1)
     raise AssertionError(f"the edge did not start within {START_SEC} s (exit code {process.poll()})")
 

@@ -442,6 +442,7 @@ STRANGE = [
 
 
 @pytest.mark.models
+@pytest.mark.timeout(120)  # the first of them starts the edge
 @pytest.mark.parametrize("text", STRANGE, ids=["control", "emoji", "arabic", "invisible", "dashes", "megabyte"])
 async def test_strange_words_are_answered_aloud(edge_process: EdgeProcess, text: str) -> None:
     url = edge_process.url.replace("http", "ws", 1) + "/v1/realtime"
