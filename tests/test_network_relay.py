@@ -11,12 +11,18 @@ import pytest
 from edge_client.network.relay import Address, Relay, open_relay
 
 
-async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say everything back, louder; at its end say goodbye."""
-    while data := await reader.read(1024):
-        writer.write(data.upper())
-    writer.write(b"BYE")
-    writer.close()
+class Shouter:
+    """Says everything back, louder; at its end says goodbye."""
+
+    def __init__(self) -> None:
+        self.spoke = asyncio.Event()
+
+    async def shout(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1024):
+            writer.write(data.upper())
+            self.spoke.set()
+        writer.write(b"BYE")
+        writer.close()
 
 
 class Talk:
@@ -29,8 +35,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def shouting() -> AsyncIterator[Address]:
-    server = await asyncio.start_server(_shout, "127.0.0.1", 0)
+async def shouting(shouter: Shouter | None = None) -> AsyncIterator[Address]:
+    server = await asyncio.start_server((shouter or Shouter()).shout, "127.0.0.1", 0)
     try:
         yield Address(*server.sockets[0].getsockname())
     finally:
@@ -55,14 +61,15 @@ async def test_a_good_way_carries_both_directions_to_their_ends(nothing_left_beh
 
 
 async def test_what_sets_out_takes_its_time_and_nothing_overtakes(nothing_left_behind: None) -> None:
-    now = asyncio.get_running_loop().time
-    async with shouting() as target, talking(target) as (relay, talk):
+    now, shouter = asyncio.get_running_loop().time, Shouter()
+    async with shouting(shouter) as target, talking(target) as (relay, talk):
         await talk.say(b"first")
+        shouter.spoke.clear()
         relay.slow(there_sec=0.02, back_sec=0.05)
         began = now()
         slow = asyncio.create_task(talk.say(b"slow"))
-        while not relay.connections or now() - began < 0.03:  # the words have arrived, the answer is under way
-            await asyncio.sleep(0.005)
+        await shouter.spoke.wait()
+        await asyncio.sleep(0.01)  # the answer is under way
         relay.slow()
         assert await slow == b"SLOW"
         assert now() - began >= 0.069  # a timer may be a little early

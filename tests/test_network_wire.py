@@ -42,7 +42,8 @@ def test_packets_stay_in_order_on_either_loop(loop_factory: type[asyncio.Abstrac
         for number in range(200):
             wire.carry(SIZE, lambda number=number: arrived.append(number))  # type: ignore[misc]
             await asyncio.sleep(0.0007)
-        await asyncio.sleep(0.05)
+        while len(arrived) < 200:
+            await asyncio.sleep(0.001)
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(send())
