@@ -29,7 +29,11 @@ async def test_what_is_said_into_the_microphone_is_answered_by_the_loudspeaker(
     stream, lines = FakeStream(), list[str]()
     async with running_edge(backend) as running:
         talking = asyncio.create_task(converse(running.edge, stream, echo=False, print_line=lines.append))
-        await stream.record(np.concatenate((silence(0.3), tone(0.5), silence(1.7))))
+        await stream.record(np.concatenate((silence(0.3), tone(0.5))))
+        async with asyncio.timeout(15):
+            while len(lines) < 3:
+                await stream.record(silence(0.1))
+        await stream.record(silence(0.7))  # the last words may still be on their way to the loudspeaker
         assert running.edge.sessions == 1
         talking.cancel()
         with pytest.raises(asyncio.CancelledError):
