@@ -81,6 +81,6 @@ async def test_a_server_that_sends_nonsense_and_leaves_ends_the_call(nothing_lef
 
     async with serve(nonsense, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with SocketCaller.connect(f"http://127.0.0.1:{port}") as caller, asyncio.timeout(5):
+        async with SocketCaller.connect(f"http://127.0.0.1:{port}") as caller, asyncio.timeout(15):
             with pytest.raises(BackendUnavailable, match="ended the call"):
                 await caller.stay(60)

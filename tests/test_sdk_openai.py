@@ -183,7 +183,7 @@ async def test_call_is_created_and_hung_up(client: AsyncOpenAI, session: Any) ->
         assert created["type"] == "session.created"
         assert not session or created["session"]["instructions"] == "Be brief."
         await client.realtime.calls.hangup(call_id)
-        await asyncio.wait_for(peer.hung_up.wait(), 10)
+        await asyncio.wait_for(peer.hung_up.wait(), 60)
 
 
 async def test_a_bad_offer_is_refused_with_words(client: AsyncOpenAI) -> None:
@@ -217,7 +217,7 @@ class Peer:
     async def connect(self, answer: str) -> Any:
         """Returns the first event of the server."""
         await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-        return json.loads(await asyncio.wait_for(self._events.get(), 10))
+        return json.loads(await asyncio.wait_for(self._events.get(), 60))
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ async def test_a_wrong_secret_is_said_at_the_start_and_at_the_call(
     nothing_left_behind: None, coturn: TurnServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = PeerSettings(listen_addresses=("192.0.2.1",), turn=coturn.settings(secret="another"), relay=True)
-    async with running_edge(peer=settings), asyncio.timeout(5):
+    async with running_edge(peer=settings), asyncio.timeout(15):
         while "refuses our credentials" not in caplog.text:
             await asyncio.sleep(0.01)
     async with Caller() as caller:

@@ -65,7 +65,7 @@ class Notes:
         return np.concatenate([np.zeros(0, np.float32), *self.blocks])
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 self.news.clear()
                 await self.news.wait()

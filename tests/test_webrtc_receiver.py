@@ -79,7 +79,7 @@ class Line(NamedTuple):
         return np.concatenate([np.zeros(0, np.float32), *self.blocks])
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -145,7 +145,7 @@ async def test_the_sender_is_told_what_was_lost() -> None:
         lose(call.speaker, {10, 11, 12, 20})
         await call.until(lambda: call.receiver.statistics().jitter.lost == 4)
         sender = call.speaker.getSenders()[0]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (lost := await reported_lost(sender)):
                 await asyncio.sleep(0.05)
     assert lost == 4

@@ -16,7 +16,7 @@ from edge_client.webrtc.turn import TurnSettings
 HOST = "127.0.0.1"
 SECRET = "the secret of the relay"
 RELAY_PORTS = (49160, 49260)
-START_TIMEOUT_SEC = 10.0
+START_TIMEOUT_SEC = 30.0
 
 
 @dataclass(frozen=True, slots=True)
