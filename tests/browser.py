@@ -32,6 +32,8 @@ MICROPHONE_RATE = 48_000  # what a browser's fake microphone takes
 CONNECTING_SEC = 2.0  # the microphone's file plays from when it is opened; what comes before the call is lost
 WAIT_MS = 30_000
 
+expect.set_options(timeout=WAIT_MS)  # of itself it waits for five seconds, which a busy machine may need
+
 
 # -- a visit to the page ---------------------------------------------------------------------------------------------
 

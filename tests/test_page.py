@@ -103,7 +103,7 @@ async def seen_spans(seen: Visit) -> dict[str, Span]:
 
 async def written(file: Path, shown: dict[str, Span]) -> dict[str, Span]:
     """All spans of the same trace in the edge's file, as the page should show them."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not shown.keys() <= (spans := {span["spanId"]: span for span in recorded_spans(file)}).keys():
             await asyncio.sleep(0.1)  # what is over is written a little later
     [trace_id] = {spans[span_id]["traceId"] for span_id in shown}

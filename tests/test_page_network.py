@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.slow,
     needs_namespaces,
     pytest.mark.usefixtures("may_block"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 
 type Opened = AbstractAsyncContextManager[Edge]
@@ -258,8 +258,8 @@ async def test_what_is_typed_into_a_dead_line_is_asked_once_when_it_is_back(tmp_
 @pytest.mark.models
 @pytest.mark.parametrize("name", ["wifi", "train"])
 async def test_what_was_said_before_a_cut_is_known_after_it(tmp_path: Path, name: str) -> None:
-    microphone = await recorded(tmp_path, ("My name is Anna.", 13.0), ("What is my name?", 5.0))
-    profile = replace(find_profile(name), cuts=())
+    microphone = await recorded(tmp_path, ("My name is Anna.", 15.0), ("What is my name?", 5.0))
+    profile = replace(find_profile(name), cuts=(), loss=0.0)  # a lost packet may make another word of a name
     opened = open_edge(EdgeSettings(**REACHABLE), progress=lambda _: None)
     async with journey(profile, opened, microphone) as there:
         await there.seen.hears_reply()
@@ -268,7 +268,7 @@ async def test_what_was_said_before_a_cut_is_known_after_it(tmp_path: Path, name
         answers = await there.seen.captions("far", 2)
         await there.is_listening()
         told, asked = await there.seen.captions("near", 2)
-        assert "Anna" in told  # "My name is", or where a packet was lost "My name's"
+        assert "Anna" in told  # "My name is", or where a packet came too late "My name's"
         assert "name" in asked
     assert answers == ["Nice to meet you, Anna.", "Your name is Anna."]
     assert len(set(there.calls)) == 1
