@@ -11,7 +11,7 @@ from uuid import uuid4
 
 PROCESSES = Path("/proc")
 GENERATION_SEC = 0.05  # a killed process is gone by then, unless the system holds it
-MOST_GENERATIONS = 40
+MOST_GENERATIONS = 200  # a dozen processes that end at once need some seconds where others have the cores
 
 
 class Offspring:

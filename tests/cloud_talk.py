@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,9 +55,16 @@ class Talker:
     answers: list[Answer] = field(default_factory=list)
 
     async def say(
-        self, *, chunks: int = 5, chunk_sec: float = 0.01, while_answered: Callable[[Answer], None] | None = None
+        self,
+        *,
+        chunks: int = 5,
+        chunk_sec: float = 0.01,
+        before_the_end: Callable[[], Awaitable[object]] | None = None,
+        while_answered: Callable[[Answer], None] | None = None,
     ) -> Answer:
         """Speak a turn and hear the answer to its end, as fast as it comes.
+
+        ``before_the_end`` is awaited when all was said, and the turn is not over yet.
 
         Raises:
             BackendError: nobody could answer.
@@ -66,7 +73,7 @@ class Talker:
         root = self.spans.begin(names.TURN, at=clock()) if self.spans else None
         answer = Answer(self._turn(root.carrier if root else {}))
         try:
-            await self._converse(answer, chunks, chunk_sec, while_answered)
+            await self._converse(answer, chunks, chunk_sec, before_the_end, while_answered)
         finally:
             if root:
                 root.end(at=clock())
@@ -86,12 +93,19 @@ class Talker:
         )
 
     async def _converse(
-        self, answer: Answer, chunks: int, chunk_sec: float, while_answered: Callable[[Answer], None] | None
+        self,
+        answer: Answer,
+        chunks: int,
+        chunk_sec: float,
+        before_the_end: Callable[[], Awaitable[object]] | None,
+        while_answered: Callable[[Answer], None] | None,
     ) -> None:
         async with self.backend.open(answer.turn, on_heard=lambda _: None) as exchange:
             for _ in range(chunks):
                 exchange.feed(CHUNK)
                 await asyncio.sleep(chunk_sec)
+            if before_the_end:
+                await before_the_end()
             events = exchange.reply()
             exchange.commit()
             async for event in events:

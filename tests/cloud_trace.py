@@ -11,7 +11,7 @@ from edge_client.trace.recorded_span import RecordedSpan
 from routing.telemetry.spans import trace_id_of
 from routing.turns import Turn
 
-WRITTEN_SEC = 10.0
+WRITTEN_SEC = 60.0
 
 
 @dataclass(frozen=True, slots=True)
