@@ -32,6 +32,10 @@ class Departure:
             return "wait"
         return self._at_rest(mark, now)
 
+    def take_back(self) -> None:
+        """The last ticket was not given: the session went on while it was written, and is due another one."""
+        self._written = None
+
     def _at_rest(self, mark: object, now: float) -> Step:
         if self._written is None or self._written[0] != mark or now - self._written[1] >= RENEWED_SEC:
             self._written = mark, now

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from edge_client.realtime import server_events as wire
 from edge_client.realtime.departure import Departure
@@ -20,6 +21,8 @@ from edge_client.realtime.ticket import Tickets
 logger = logging.getLogger(__name__)
 
 LOOK_SEC = 0.05  # at a session that may come to rest
+
+type Giving = Literal["given", "overtaken", "too long"]
 
 
 class Drain:
@@ -118,9 +121,13 @@ async def depart(drain: Drain, tickets: Tickets, leaver: Leaver, on_left: Callab
     serial = leaver.passage.serial
     try:
         while (step := departure.look(mark := leaver.mark, loop.time())) != "leave":
-            if step == "ticket" and await _give_ticket(tickets, leaver, serial + 1, mark):
-                how = "ticket"
-                serial += 1
+            if step == "ticket":
+                match await _give_ticket(tickets, leaver, serial + 1, mark):
+                    case "given":
+                        how = "ticket"
+                        serial += 1
+                    case "overtaken":
+                        departure.take_back()
             await asyncio.sleep(LOOK_SEC)
         how = "cut"
         leaver.let_go()
@@ -128,11 +135,13 @@ async def depart(drain: Drain, tickets: Tickets, leaver: Leaver, on_left: Callab
         on_left(how)
 
 
-async def _give_ticket(tickets: Tickets, leaver: Leaver, serial: int, mark: object) -> bool:
-    """Whether there is one, and the session is still what it is for: writing a long one takes a while."""
+async def _give_ticket(tickets: Tickets, leaver: Leaver, serial: int, mark: object) -> Giving:
+    """Writing a long one takes a while. Who has begun to speak meanwhile is not sent away with it."""
     ticket = await asyncio.to_thread(tickets.write, leaver.now(serial), now=time.time())
     if ticket is None:
         logger.info("a session is too long for a ticket: it stays until the deadline")
-    elif leaver.mark == mark:
-        leaver.send(wire.event("antiphon.session.ticket", ticket=ticket.text, expires_at=ticket.expires_at))
-    return ticket is not None
+        return "too long"
+    if leaver.mark != mark:
+        return "overtaken"
+    leaver.send(wire.event("antiphon.session.ticket", ticket=ticket.text, expires_at=ticket.expires_at))
+    return "given"
