@@ -10,13 +10,15 @@ from edge_client.realtime.keys import KeyRing, Unauthorized
 from edge_client.realtime.passage import Passage
 from edge_client.realtime.session_config import SessionConfig
 from edge_client.realtime.ticket import LIFETIME_SEC, Ticket, Tickets
+from edge_client.realtime.used_ids import UsedIds, UsedInMemory
+from routing.errors import AtCapacity
 
 SHARED = b"of edges that believe each other"
 NOW = time.time()
 
 
-def tickets(key: bytes = SHARED) -> Tickets:
-    return Tickets(KeyRing([], signing_keys=[key], is_open=True))
+def tickets(key: bytes = SHARED, *, used: UsedIds | None = None) -> Tickets:
+    return Tickets(KeyRing([], signing_keys=[key], is_open=True, used=used))
 
 
 def passage(serial: int = 0) -> Passage:
@@ -74,3 +76,11 @@ async def test_where_the_session_could_not_go_on_it_is_good_again() -> None:
             redeem()
             raise RuntimeError
     await use(edge, written())
+
+
+async def test_where_there_is_no_room_to_remember_those_before_it_it_is_good_again() -> None:
+    used = UsedInMemory(maximum=2)
+    edge = tickets(used=used)
+    with pytest.raises(AtCapacity):
+        await use(edge, written(3))
+    assert used.once("ticket 3 of rtc_1", until=NOW)

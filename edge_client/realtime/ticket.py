@@ -56,8 +56,10 @@ class Tickets:
 
         def redeem() -> None:
             nonlocal redeemed
-            self._redeem(passage, time.time())
+            now = time.time()
+            self._use_up(passage, now)
             redeemed = True
+            self._void_earlier(passage, now)
 
         try:
             yield redeem
@@ -66,12 +68,13 @@ class Tickets:
                 await asyncio.to_thread(self._keys.used.forget, _use_of(passage, passage.serial))
             raise
 
-    def _redeem(self, passage: Passage, now: float) -> None:
-        until = now + LIFETIME_SEC
-        if not self._keys.once(_use_of(passage, passage.serial), until=until, now=now):
+    def _use_up(self, passage: Passage, now: float) -> None:
+        if not self._keys.once(_use_of(passage, passage.serial), until=now + LIFETIME_SEC, now=now):
             raise Unauthorized("expected a ticket that was not used, got one that was: begin a new session")
+
+    def _void_earlier(self, passage: Passage, now: float) -> None:
         for serial in range(max(0, passage.serial - VOIDED), passage.serial):
-            self._keys.once(_use_of(passage, serial), until=until, now=now)
+            self._keys.once(_use_of(passage, serial), until=now + LIFETIME_SEC, now=now)
 
 
 def _use_of(passage: Passage, serial: int) -> str:
