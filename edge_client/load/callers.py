@@ -70,12 +70,20 @@ class Callers:
             )
 
     async def hang_up(self) -> None:
-        """Let all calls end in order, and hear what they have to say about it."""
+        """Let all calls end in order, and hear what they have to say about it.
+
+        Raises:
+            BackendUnavailable: a process has come to an unexpected end; the others have ended in order.
+            TimeoutError: they take too long.
+        """
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
         async with asyncio.timeout(HANG_UP_SEC):
-            await self.run()
+            ends = await asyncio.gather(*map(self._read, self._processes), return_exceptions=True)
+        for fault in ends:
+            if fault:
+                raise fault
 
 
 @asynccontextmanager

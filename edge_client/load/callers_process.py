@@ -27,6 +27,7 @@ from edge_client.load.held_call import HeldCall, Line
 from edge_client.load.news import CallersAtWork, written
 from edge_client.load.plan import LoadPlan, Seat
 from edge_client.loop_lag import LoopLag, watch_loop
+from edge_client.signals import ending_signals
 from routing.telemetry.logs import log_to_stderr
 
 WORK_SEC: Final = 5.0  # between two words about how the process itself is doing
@@ -59,8 +60,9 @@ class Task:
 
 
 def main() -> None:
-    """Run as a process; Ctrl-C is for the parent, who then lets us end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run as a process; Ctrl-C, or a signal to all of the parent's group, is for the parent, who then lets us end."""
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_IGN)
     log_to_stderr(logging.ERROR, "text")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that aiortc leaves behind a line that is gone
     task = Task.read(sys.stdin.readline())
