@@ -34,7 +34,7 @@ def test_a_model_is_asked_for_in_the_query() -> None:
     assert calls_url("http://a.example?x=1", model="gpt 1") == "http://a.example/v1/realtime/calls?x=1&model=gpt+1"
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com", "http://", "", "http://[::1"])
+@pytest.mark.parametrize("url", ["ftp://example.com", "http://", "", "http://[::1", "http://a.example:80800"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="expected an address"):
         calls_url(url)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import ssl
+from pathlib import Path
 
 import httpx
+import pytest
 
 from edge_client.load.run import calm
 from edge_client.load.server_watch import ServerWatch, read_statistics, watching
 from edge_client.process_figures import PROCESSES
+from tests.certificates import certificate_pair
 from tests.edge import running_edge
+from tests.web_server import Answer, web_server
 
 HAS_PROCESSES = PROCESSES.exists()
 
@@ -45,6 +50,23 @@ async def test_an_edge_is_asked_and_its_process_looked_at(nothing_left_behind: N
     assert figures["sessions"] == figures["calls"] == 0
     assert figures["tasks"] > 0
     assert ("files" in figures) is HAS_PROCESSES
+
+
+@pytest.fixture
+def own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """That of a server; who calls it believes it by SSL_CERT_FILE."""
+    pair, context = certificate_pair(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair.certificate))
+    return context
+
+
+async def test_a_server_is_believed_by_the_authority_that_calls_believe(own_authority: ssl.SSLContext) -> None:
+    def answer(_: str) -> Answer:
+        return 200, {}, b'{"sessions": 3}'
+
+    async with web_server(answer, context=own_authority) as url, watching(url, key=None, pid=None) as watch:
+        assert await watch.look() == {"sessions": 3.0}
 
 
 async def test_a_server_that_does_not_tell_is_asked_once(nothing_left_behind: None) -> None:

@@ -6,13 +6,14 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 
 type Answer = tuple[int, Mapping[str, str], bytes]
 
 
 @asynccontextmanager
-async def web_server(answer: Callable[[str], Answer]) -> AsyncIterator[str]:
-    """Serve on a port of loopback until left; ``answer`` is given each request's first line."""
+async def web_server(answer: Callable[[str], Answer], *, context: SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve on loopback until left, over TLS with a ``context``; ``answer`` is given each request's first line."""
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -24,6 +25,6 @@ async def web_server(answer: Callable[[str], Answer]) -> AsyncIterator[str]:
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -38,12 +38,12 @@ def calls_url(url: str, *, model: str | None = None, dialect: Dialect = OPENAI) 
 
 def _split(url: str) -> SplitResult:
     try:
-        parts: SplitResult | None = urlsplit(url)
-    except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidRequest(f"expected an address like http://127.0.0.1:8080, got {url!r}")
-    return parts
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:  # brackets that are not closed, a port that is none
+        pass
+    raise InvalidRequest(f"expected an address like http://127.0.0.1:8080, got {url!r}")
 
 
 class Answer(NamedTuple):
@@ -112,7 +112,7 @@ async def _request(
         # The environment's proxies are for web pages: the media would not go through them.
         async with (
             asyncio.timeout(REQUEST_TIMEOUT_SEC),
-            httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await _trust(url)) as client,
+            httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SEC, trust_env=False, verify=await trust(url)) as client,
             client.stream(method, url, content=content, headers=dict(headers)) as response,
         ):
             yield response
@@ -136,8 +136,11 @@ async def _read(response: httpx.Response) -> str:
     return body.decode(errors="replace")
 
 
-async def _trust(url: str) -> ssl.SSLContext | bool:
-    """Certificates are read from disk and take a while: only where they are needed, and not in the event loop."""
+async def trust(url: str) -> ssl.SSLContext | bool:
+    """Whose certificates are believed: the system's, or those that SSL_CERT_FILE names. For httpx.
+
+    They are read from disk, which takes a while: only where they are needed, and not in the event loop.
+    """
     return await asyncio.to_thread(ssl.create_default_context) if url.startswith("https:") else False
 
 

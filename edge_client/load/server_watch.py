@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-from edge_client.caller.signalling import calls_url
+from edge_client.caller.signalling import calls_url, trust
 from edge_client.load.socket_caller import HTTP_SCHEMES
 from edge_client.process_figures import family_figures
 
@@ -91,5 +91,7 @@ async def watching(url: str, *, key: str | None, pid: int | None) -> AsyncIterat
     scheme, divider, rest = url.partition("://")
     base = calls_url(HTTP_SCHEMES.get(scheme, scheme) + divider + rest).partition("/v1/")[0]
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=base, timeout=ANSWER_SEC, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=base, timeout=ANSWER_SEC, headers=headers, trust_env=False, verify=await trust(base)
+    ) as client:
         yield ServerWatch(client, pid=pid)
