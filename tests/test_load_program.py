@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from edge_client.load.callers import processes_for
-from edge_client.load.program import Wanted, check_output, read_plan
+from edge_client.load.program import Output, Server, Wanted, check_output, loaded, read_plan
 from routing.errors import InvalidRequest, SettingsError
+from tests.stranger import closed_to_us
 
 
 def wanted(**fields: Any) -> Wanted:
@@ -65,12 +67,23 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, Any], message: str
         wanted(**fields)
 
 
+async def test_a_soak_in_steps_is_refused() -> None:
+    output = Output(console=Console(quiet=True))
+    with pytest.raises(InvalidRequest, match="either --steps or --soak"):
+        await loaded(wanted(steps="1,2"), Server(), output, wav=None, text=None, is_soak=True, processes=1)
+
+
 def test_files_that_cannot_be_written_are_told_of_before_anything_is_measured(tmp_path: Path) -> None:
     check_output(None, tmp_path / "report.json")
     with pytest.raises(SettingsError, match="cannot write"):
         check_output(tmp_path)
     with pytest.raises(SettingsError, match="cannot write"):
         check_output(None, tmp_path / "missing" / "report.json")
+
+
+def test_files_that_we_may_not_write_are_told_of_likewise(tmp_path: Path) -> None:
+    with closed_to_us(tmp_path), pytest.raises(SettingsError, match="the right to do so is missing"):
+        check_output(tmp_path / "report.json")
 
 
 def test_many_calls_are_spread_over_processes_but_not_over_more_than_there_are_cores() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from routing.errors import SettingsError
+from routing.report_files import write_reports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,14 +91,13 @@ def _write(
     from deployments.plan.report import as_json, as_page
 
     written = json.dumps(as_json(settings, outcomes, seed=seed), indent=1) if json_file else ""
-    if html_file:
-        html_file.write_text(as_page(settings, outcomes, seed=seed), "utf-8")
-    if str(json_file) == "-":
+    is_printed = str(json_file) == "-"
+    if is_printed:
         typer.echo(written)
-        return
-    if json_file:
-        json_file.write_text(written + "\n", "utf-8")
-    _show(settings, outcomes)
+    else:
+        _show(settings, outcomes)
+    page = partial(as_page, settings, outcomes, seed=seed)
+    write_reports({html_file: page, None if is_printed else json_file: lambda: f"{written}\n"})
 
 
 def _show(settings: PlanSettings, outcomes: list[Outcome]) -> None:

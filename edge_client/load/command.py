@@ -45,6 +45,7 @@ from edge_client.load.steps import (
     take_step,
     verdict,
 )
+from routing.report_files import write_reports
 
 LEAVING_SEC: Final = 120.0  # at most, until nothing is held any more that a call has needed
 RUSH_CALLS: Final = 4  # after each other, in each place
@@ -166,10 +167,7 @@ async def _show(report: LoadReport, output: Output) -> None:
 
 def _write(output: Output, report: Callable[[], Mapping[str, Any]], page: Callable[[], str]) -> None:
     """The files that are wanted. Blocks: plots are drawn."""
-    if output.json_file:
-        output.json_file.write_text(json.dumps(report()) + "\n", encoding="utf-8")
-    if output.html_file:
-        output.html_file.write_text(page(), encoding="utf-8")
+    write_reports({output.json_file: lambda: json.dumps(report()) + "\n", output.html_file: page})
 
 
 # -- a soak ------------------------------------------------------------------------------------------------------------

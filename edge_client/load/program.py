@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,16 @@ def check_output(*files: Path | None) -> None:
         SettingsError: a file cannot be written.
     """
     for file in files:
-        if file and (file.is_dir() or not file.parent.is_dir()):
-            raise SettingsError(f"cannot write {file}: it is a folder, or its folder is not there")
+        if file is None:
+            continue
+        try:
+            if file.is_dir() or not file.parent.is_dir():
+                raise SettingsError(f"cannot write {file}: it is a folder, or its folder is not there")
+            is_ours = os.access(file if file.exists() else file.parent, os.W_OK)
+        except OSError:  # a folder on the way is closed to us
+            is_ours = False
+        if not is_ours:
+            raise SettingsError(f"cannot write {file}: the right to do so is missing")
 
 
 async def loaded(
@@ -130,7 +139,15 @@ async def loaded(
     is_soak: bool,
     processes: int | None,
 ) -> bool:
-    """Do it; returns whether nobody was let down, and nothing leaked that was looked for."""
+    """Do it; returns whether nobody was let down, and nothing leaked that was looked for.
+
+    Raises:
+        InvalidRequest: a soak is wanted, and steps are: leaks show under a load that stays the same.
+    """
+    if wanted.steps and is_soak:
+        raise InvalidRequest(
+            "expected either --steps or --soak, got both: leaks are judged while the load stays as it is"
+        )
     output.console.print("[dim]speaking the questions[/]" if not wav else "[dim]reading the recordings[/]")
     questions = await asyncio.to_thread(read_questions, wav or [], text or ([] if wav else BENCH_QUESTIONS))
     async with workplace(wanted.plan, questions, server, output, processes=processes) as work:
