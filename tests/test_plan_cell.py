@@ -117,6 +117,7 @@ def test_slots_in_use_are_those_of_little() -> None:
     hedge_sec=st.sampled_from([0.0, 0.1, 2.0]),
     failed_after_hours=st.sampled_from([0.005, 0.02, 1e6]),
     tries=st.integers(1, 3),
+    first_audio_target_sec=st.sampled_from([0.4, 60.0]),
 )
 @effort(max_examples=25, deadline=None)
 def test_no_turn_vanishes(
@@ -128,6 +129,7 @@ def test_no_turn_vanishes(
     hedge_sec: float,
     failed_after_hours: float,
     tries: int,
+    first_audio_target_sec: float,
 ) -> None:
     settings = small(
         turn_taking={"hedge_sec": hedge_sec},
@@ -136,6 +138,7 @@ def test_no_turn_vanishes(
             "waiting": waiting,
             "tries": tries,
             "failed_after_hours": failed_after_hours,
+            "first_audio_target_sec": first_audio_target_sec,  # only with the longer one does anybody wait
             "cold_start": {"median": 5, "p95": 20},
         },
         gateways={"places": 8, "device_replies": device_replies, "failed_after_hours": 10 * failed_after_hours},
@@ -187,6 +190,23 @@ def test_a_dead_replica_costs_its_turns_time_and_a_dead_edge_its_turns() -> None
     counts = Cell(edges, sessions=40, seed=1).play().counts
     assert counts.lost > 0
     assert counts.calls_back > 0
+
+
+def test_a_turn_whose_replica_died_may_wait_at_another_one_for_longer_than_its_reply_would_have_taken() -> None:
+    settings = small(
+        replicas={
+            "slots": 3,
+            "waiting": 4,
+            "tries": 1,
+            "failed_after_hours": 0.01,
+            "first_audio_target_sec": 60.0,
+            "cold_start": {"median": 5, "p95": 20},
+        },
+        gateways={"places": 8, "device_replies": 0, "start": {"median": 3, "p95": 5}},
+    )
+    counts = Cell(settings, sessions=30, seed=0).play().counts
+    assert counts.retried > 0
+    assert counts.open < counts.asked / 10
 
 
 def test_an_upgrade_replaces_everybody_and_loses_nothing() -> None:

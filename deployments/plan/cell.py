@@ -270,19 +270,23 @@ class Cell:
 
     def _overtake(self, turn: Turn) -> None:
         """The cloud would have been too late: the device speaks, and the cloud's reply is cancelled."""
-        if turn.is_over or turn.has_sounded or turn.replica is None:
+        if turn.is_over or turn.has_sounded or not self._is_being_made(turn):
             return
         self._free(turn)
         self._answer_here(turn)
 
     def _made(self, turn: Turn) -> None:
         """The last sound of a reply is made, and the slot is free; it is played a little longer."""
-        if turn.is_over or turn.replica is None or self._agenda.now < turn.made_at - ROUNDING_SEC:
-            return  # another replica goes on with it
+        if turn.is_over or not self._is_being_made(turn) or self._agenda.now < turn.made_at - ROUNDING_SEC:
+            return  # another replica goes on with it, or will
         self._free(turn)
         self._tally.counts.cloud += 1
         self._stretch.cloud += 1
         self._end(turn)
+
+    def _is_being_made(self, turn: Turn) -> bool:
+        """Rather than wait for a slot: where a replica died under it, what was planned with that one still comes."""
+        return turn.replica is not None and turn in turn.replica.turns
 
     def _free(self, turn: Turn) -> None:
         replica = turn.replica

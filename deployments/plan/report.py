@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from deployments.plan.deployment import Outcome
 from deployments.plan.needs import most_slots, step_bound_sec
 from deployments.plan.settings import PlanSettings
-from deployments.plan.tally import Tail
+from deployments.plan.tally import STRETCHES, Tail
 from deployments.plan.traffic import traffic
 from routing.report_page import Cell, ReportPage
 
@@ -257,9 +257,9 @@ def _plots(page: ReportPage, outcome: Outcome) -> None:
     )
     page.lines(
         {"died": (series.hours, series.failures)},
-        caption="Replicas and edges that died.",
+        caption="Replicas and edges that died. Chance has as long for it as the day is played, and not a whole day.",
         across=HOURS,
-        up="in a quarter of an hour",
+        up=f"in {outcome.played.seconds / STRETCHES:.3g} s",
         steps=True,
     )
     page.lines(
