@@ -9,6 +9,7 @@ import pytest
 from edge_client.doctor.collector import look_at_collector, look_at_files
 from routing.telemetry.settings import TelemetrySettings
 from tests.otlp_sink import black_hole, otlp_sink
+from tests.stranger import closed_to_us
 
 
 async def test_a_collector_that_takes_nothing_takes_something() -> None:
@@ -51,6 +52,12 @@ def test_files_that_can_be_written_are_not_written(tmp_path: Path) -> None:
 def test_a_folder_and_a_file_in_the_place_of_a_folder_are_faults(tmp_path: Path) -> None:
     [found] = look_at_files(TelemetrySettings(file=str(tmp_path)), records="")
     assert (found.verdict, "a folder" in found.found) == ("fault", True)
+
+
+def test_a_folder_that_is_closed_to_us_is_a_fault(tmp_path: Path) -> None:
+    with closed_to_us(tmp_path):
+        [found] = look_at_files(TelemetrySettings(file=str(tmp_path / "traces.jsonl")), records="")
+    assert (found.verdict, "not writable" in found.found) == ("fault", True)
 
 
 def test_a_disk_without_room_is_warned_of(tmp_path: Path) -> None:

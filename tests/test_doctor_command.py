@@ -54,6 +54,12 @@ async def test_with_settings_that_cannot_be_read_the_machine_is_looked_at_all_th
     assert not {"port", "TURN", "cloud"} & findings.keys()
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "https://voice.example:80800", "https://"])
+def test_an_address_that_is_none_is_told_of_in_a_line(url: str) -> None:
+    outcome = CliRunner().invoke(app, ["doctor", "--quick", "--url", url])
+    assert (outcome.exit_code, "expected the address of an edge" in outcome.stderr) == (1, True)
+
+
 @pytest.mark.slow
 async def test_an_edge_elsewhere_is_called_with_our_own_key(tmp_path: Path) -> None:
     async with running_edge(ToneBackend(), api_keys=(KEY,)) as edge:

@@ -47,6 +47,19 @@ async def test_an_edge_that_leaves_is_told() -> None:
     assert (page.verdict, secret.verdict) == ("warning", "fault")
 
 
+def dumb(request: str) -> Answer:
+    if "/healthz" in request:
+        return 200, {}, json.dumps({"status": "ok", "sessions": 3}).encode()
+    return 0, {}, b""
+
+
+async def test_an_edge_that_gives_no_answer_to_the_rest_is_no_well_one() -> None:
+    async with web_server(dumb) as url:
+        there, silent = await look_at_edge(url, key=None)
+    assert (there.verdict, silent.verdict) == ("ok", "fault")
+    assert silent.found.startswith("it answers /healthz, and then: ")
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"status": "ok"}'])
 async def test_something_else_at_the_address_is_a_fault(body: bytes) -> None:
     async with web_server(lambda request: (200, {}, body)) as url:

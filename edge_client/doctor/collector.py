@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_client.doctor.aside import aside
 from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
+from edge_client.doctor.places import nearest
 from routing.telemetry.batches import NotTaken
 from routing.telemetry.settings import TelemetrySettings
 
@@ -82,11 +83,12 @@ def look_at_files(settings: TelemetrySettings, records: str) -> list[Finding]:
 
 
 def _writable(about: str, file: Path, spare: int) -> Finding:
-    place = file.absolute() if file.exists() else next(part for part in file.absolute().parents if part.exists())
-    if file.is_dir() or not os.access(place, os.W_OK):
+    place = nearest(file)
+    is_folder = place == file.absolute() and place.is_dir()
+    if is_folder or not os.access(place, os.W_OK):
         return fault(
             about,
-            f"{place} is {'a folder' if file.is_dir() else 'not writable'}",
+            f"{place} is {'a folder' if is_folder else 'not writable'}",
             expected=f"{file} to be writable",
             advice="Name another file, or give the edge's user the right to write it.",
         )

@@ -45,17 +45,30 @@ async def look_at_edge(url: str, *, key: str | None) -> list[Finding]:
         return [fault("edge", why(error), expected=f"an edge at {base}", advice=_advice(error))]
     if not _is_health(health):
         return [_foreign(base, health)]
-    ready, page, secret = (
-        await asked(f"{base}/readyz"),
-        await asked(base),
-        await asked(
-            f"{base}/v1/realtime/client_secrets",
-            method="POST",
-            key=key,
-            json={"expires_after": {"anchor": "created_at", "seconds": SECRET_SEC}},
-        ),
+    edge = ok("edge", f"{_told(health).get('sessions')} sessions at {base}")
+    try:
+        ready, page, secret = (
+            await asked(f"{base}/readyz"),
+            await asked(base),
+            await asked(
+                f"{base}/v1/realtime/client_secrets",
+                method="POST",
+                key=key,
+                json={"expires_after": {"anchor": "created_at", "seconds": SECRET_SEC}},
+            ),
+        )
+    except (httpx.HTTPError, OSError) as error:
+        return [edge, _silent(error)]
+    return [edge, *_judged(ready, page, secret, key)]
+
+
+def _silent(error: Exception) -> Finding:
+    return fault(
+        "edge",
+        f"it answers /healthz, and then: {why(error)}",
+        expected="an answer to all that callers ask for",
+        advice="It has too much to do, has just ended, or a proxy in between holds something back: its log says which.",
     )
-    return [ok("edge", f"{_told(health).get('sessions')} sessions at {base}"), *_judged(ready, page, secret, key)]
 
 
 def _advice(error: Exception) -> str:

@@ -26,7 +26,7 @@ from edge_client.doctor.ports import look_at_port
 from edge_client.doctor.relay import CALLERS, look_at_callers_relays, look_at_relays
 from edge_client.doctor.sound import look_at_sound
 from edge_client.doctor.upstream import look_at_upstream
-from edge_client.doctor.web import as_http
+from edge_client.doctor.web import as_http, check_address
 from edge_client.models.store import ModelStore, default_folder
 from edge_client.settings import EdgeSettings
 from routing.errors import SettingsError
@@ -66,7 +66,13 @@ class Plan:
 
 
 async def plan(visit: Visit) -> Plan:
-    """Read the settings, and decide what to look at."""
+    """Read the settings, and decide what to look at.
+
+    Raises:
+        InvalidRequest: what is to be looked at has no address.
+    """
+    if visit.url:
+        check_address(visit.url)
     settings, findings = await aside(lambda: configuration.read(visit.config, visit.environment))
     groups = [
         [*_of_settings(settings, visit), *_of_machine(settings, visit)] if settings else _of_machine(None, visit),

@@ -9,10 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from edge_client.doctor.aside import aside
 from edge_client.doctor.finding import Finding, fault, ok, skipped, warning
+from edge_client.doctor.places import nearest
 from edge_client.models.store import MEND, ModelStore
 
 ABOUT = "models"
@@ -47,22 +47,18 @@ def _files(store: ModelStore) -> list[Finding]:
 
 def _room(store: ModelStore) -> list[Finding]:
     wanted = sum(file.size for file in store.missing()) + SPARE_BYTES
-    free = shutil.disk_usage(_nearest(store.folder)).free
+    place = nearest(store.folder)
+    free = shutil.disk_usage(place).free
     if free >= wanted:
-        return [ok("disk", f"{free / MEGA:.0f} MB free at {_nearest(store.folder)}")]
+        return [ok("disk", f"{free / MEGA:.0f} MB free at {place}")]
     return [
         warning(
             "disk",
-            f"{free / MEGA:.0f} MB free at {_nearest(store.folder)}",
+            f"{free / MEGA:.0f} MB free at {place}",
             expected=f"{wanted / MEGA:.0f} MB",
             advice="Make room, or name another folder for the models: ANTIPHON_MODELS",
         )
     ]
-
-
-def _nearest(folder: Path) -> Path:
-    """What there is of it."""
-    return next(part for part in (folder.absolute(), *folder.absolute().parents) if part.exists())
 
 
 # -- do they run -------------------------------------------------------------------------------------------------------

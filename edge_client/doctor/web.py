@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from edge_client.doctor.aside import aside
+from routing.errors import InvalidRequest
 
 REQUEST_SEC = 5.0
 LONGEST_BODY = 64 * 1024  # bytes that are read of an answer
@@ -83,6 +84,21 @@ def as_http(url: str) -> str:
     parts = urlsplit(with_scheme)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def check_address(url: str) -> None:
+    """To be told before anything is looked at.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        parts = urlsplit(as_http(url))
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is none
+        is_address = False
+    if not is_address:
+        raise InvalidRequest(f"expected the address of an edge like https://voice.example.com, got {url!r}")
 
 
 def edge_of(url: str) -> str:
