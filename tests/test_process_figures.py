@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.skipif(not PROCESSES.joinpath("self/stat").exists(), re
 
 
 def test_a_process_sees_its_own_sockets_files_and_threads() -> None:
+    gc.collect()  # nothing that another test has left is closed in between
     before, leave = own_figures(), threading.Event()
     waiting = threading.Thread(target=leave.wait)
     with socket.socket(), open(os.devnull) as _:  # noqa: PTH123 any file will do

@@ -17,14 +17,14 @@ from tests.edge import scripted_edge
 from tests.peers import Caller
 from tests.scripted import tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
-PEER = {"vanish_timeout_sec": 0.5}
+VANISHING = {"vanish_timeout_sec": 0.5}
 
 
 @asynccontextmanager
 async def open_calls(**settings: Any) -> AsyncIterator[tuple[Edge, Calls]]:
-    async with scripted_edge(peer=PEER, **settings) as edge, asyncio.TaskGroup() as tasks:
+    async with scripted_edge(**settings) as edge, asyncio.TaskGroup() as tasks:
         calls = Calls(edge, tasks)
         try:
             yield edge, calls
@@ -73,7 +73,7 @@ async def test_a_call_that_was_never_connected_gives_way_however_often_it_is_res
 
 
 async def test_a_call_that_waits_for_its_caller_is_hung_up_at_once(nothing_left_behind: None) -> None:
-    async with open_calls() as (edge, calls), Caller() as caller, Caller() as again:
+    async with open_calls(peer=VANISHING) as (edge, calls), Caller() as caller, Caller() as again:
         answer = await begun(calls, caller)
         caller.vanish()
         await until(lambda: edge.sessions == 0)
@@ -85,7 +85,7 @@ async def test_a_call_that_waits_for_its_caller_is_hung_up_at_once(nothing_left_
 
 
 async def test_who_is_given_up_while_resuming_has_a_place_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_calls() as (edge, calls), Caller() as caller, Caller() as again:
+    async with open_calls(peer=VANISHING) as (edge, calls), Caller() as caller, Caller() as again:
         answer = await begun(calls, caller)
         caller.vanish()
         (call,), prompt = calls, Peer.answer

@@ -14,7 +14,7 @@ from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
 from tests.scripted import ScriptedBackend, say, tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 SPEECH = tone(0.6)
 
@@ -110,7 +110,7 @@ async def test_a_caller_without_a_data_channel_is_answered_all_the_same() -> Non
 
 
 async def test_a_caller_who_vanishes_is_let_go(nothing_left_behind: None) -> None:
-    peer = {"vanish_timeout_sec": 0.5}
+    peer = {"vanish_timeout_sec": 2.0}  # so long the loop of both callers does not stand still
     async with running_edge(peer=peer) as edge, calling(edge) as caller, calling(edge) as other:
         caller.vanish()
         await until(lambda: edge.edge.sessions == 1)

@@ -26,7 +26,7 @@ from tests.crew import Workplace, running_crew, workplace
 from tests.edge import RunningEdge, running_edge, scripted_edge, served
 from tests.peers import Caller
 
-pytestmark = pytest.mark.slow  # real peers
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers
 
 KEY = "the-operators-own-key"
 OPERATOR = {"Authorization": f"Bearer {KEY}"}

@@ -76,7 +76,7 @@ async def dialled(port: int) -> AsyncIterator[Connection]:
 
 async def to_the_end(reader: asyncio.StreamReader) -> bytes:
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             return await reader.read()
     except ConnectionResetError:
         return b""
@@ -170,6 +170,7 @@ def test_proxies_keep_connections_for_many() -> None:
 
 
 @pytest.mark.models
+@pytest.mark.timeout(90)  # the program starts
 async def test_who_encrypts_has_no_more_time(tmp_path: Path, nothing_left_behind: None) -> None:
     """Neither for the handshake nor for the head."""
     pair = await asyncio.to_thread(certificate_pair, tmp_path)

@@ -15,10 +15,11 @@ from websockets.asyncio.client import ClientConnection
 
 from edge_client.realtime.entrance import MAXIMUM_HEAD_BYTES, Entrance
 from edge_client.settings import EdgeSettings
+from edge_client.workers import crew
 from tests.crew import Workplace, running_crew, running_worker, workplace
 from tests.edge import RunningEdge
 
-pytestmark = pytest.mark.slow  # several workers start for each story
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # several workers start for each story
 
 
 @pytest.fixture
@@ -46,7 +47,10 @@ async def test_sessions_are_spread_and_each_is_a_session_like_any(nothing_left_b
             assert json.loads(await connection.recv())["type"] == "session.updated"
 
 
-async def test_a_crowd_fills_all_places_of_all_workers(nothing_left_behind: None, place: Workplace) -> None:
+async def test_a_crowd_fills_all_places_of_all_workers(
+    nothing_left_behind: None, place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "PROMISE_SEC", 60.0)  # however long it takes until all have their places
     async with running_crew(place, workers=3, maximum_sessions=8) as edges, AsyncExitStack() as stack:
         for connection in await asyncio.gather(*(session(edges[number % 2]) for number in range(8))):
             stack.push_async_callback(connection.close)

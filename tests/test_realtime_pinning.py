@@ -15,7 +15,7 @@ from tests.crew import Workplace, running_crew, running_worker, workplace
 from tests.edge import RunningEdge
 from tests.peers import Caller
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 ORIGIN = "http://localhost:3000"
 

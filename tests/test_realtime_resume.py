@@ -17,7 +17,7 @@ from tests.peers import Caller
 from tests.scale import scale, steps_heard
 from tests.scripted import ScriptedBackend, say, tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 SPEECH = tone(0.6)
 PEER = {"vanish_timeout_sec": 1.0, "suspect_timeout_sec": 0.7}
@@ -181,7 +181,7 @@ async def test_while_a_caller_is_away_others_have_the_place() -> None:
 
 async def test_a_caller_who_comes_back_several_times_at_once_has_one_place() -> None:
     async with (
-        running_edge(peer=PEER | {"connect_timeout_sec": 1.0}, maximum_sessions=3) as edge,
+        running_edge(peer=PEER | {"connect_timeout_sec": 3.0}, maximum_sessions=3) as edge,
         calling(edge) as (caller, answer),
     ):
         caller.vanish()

@@ -29,7 +29,7 @@ from tests.edge import RunningEdge, running_edge
 from tests.peers import Caller
 from tests.test_realtime_calls import until
 
-pytestmark = pytest.mark.slow  # each story has an edge of its own
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # each story has an edge of its own
 
 KEY, OTHER_KEY = "key-one", "key-two"
 CALLER, FLOOD = "203.0.113.7", "198.51.100.1"

@@ -50,4 +50,4 @@ async def test_turns_without_words_are_answered_one_after_the_other(nothing_left
             assert (reply.transcript, reply.answer, reply.errors) == ("", TONE_WORDS, ())
             assert reply.latency.v2v_sec is not None
             assert reply.sound is not None
-            assert reply.latency.reply_sec == pytest.approx(TONE_SEC, abs=0.1)
+            assert reply.latency.reply_sec > TONE_SEC - 0.1  # and longer where the sender was held up in the middle
