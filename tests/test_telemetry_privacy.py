@@ -6,12 +6,13 @@ Caller, edge, ingress and replica are processes of their own here, and a turn is
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,12 @@ from edge_client.trace.otlp import spans_of
 from routing.telemetry import names
 from routing.telemetry.finished_span import FinishedSpan
 
-pytestmark = [pytest.mark.models, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.models, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(480)]
 
 START_SEC = 120.0
-STOP_SEC = 30.0
+STOP_SEC = 60.0
+REPLY_SEC = 60.0
+PATIENCE_SEC = 60.0  # for what usually takes a second or two
 EDGE_KEY, CLOUD_KEY = "edge-key-that-nobody-shall-read", "cloud-key-that-nobody-shall-read"
 SECRETS = ("My favourite fruit is the pineapple.", "Please repeat after me: pineapple.")
 SAID = re.compile(r"pine.?apple|favou?rite|fruit|repeat after", re.IGNORECASE)
@@ -105,9 +108,9 @@ async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exporte
     replies = await _asked(edge)
     assert any(SAID.search(reply.transcript) for reply in replies), "it was not even understood"
     metrics = await _scraped(edge)
-    await asyncio.sleep(1.5)  # until the last batch of spans has left
+    await _until(lambda: _is_the_whole(folder / "traces.jsonl", replies[0].numbers.trace_id or ""))
+    await asyncio.sleep(1.5)  # for whatever else leaves
     exported = await asyncio.to_thread(_exported, folder)
-    _check_that_it_is_the_whole(exported["traces.jsonl"], replies[0].numbers.trace_id or "")
     for name, text in (exported | {"metrics": metrics}).items():
         assert not SAID.search(text), f"{name}: {SAID.search(text)}"
         assert not DESCRIPTIONS.search(text), f"{name}: {DESCRIPTIONS.search(text)}"
@@ -120,17 +123,32 @@ async def test_what_is_said_and_answered_stays_out_of_everything_that_is_exporte
 async def _asked(url: str) -> list[Reply]:
     questions = await asyncio.to_thread(lambda: list(synthesised(SECRETS)))
     async with Caller.connect(url, key=EDGE_KEY) as caller:
-        await asyncio.sleep(2.5)  # by then the edge has heard from the cloud
+        await _until(lambda: _knows_the_cloud(url))
         replies = []
         for question in questions:
             await caller.say(question.samples)
-            replies.append(await caller.reply())
+            replies.append(await caller.reply(REPLY_SEC))
     return replies
 
 
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SEC):
+        while not await condition():
+            await asyncio.sleep(0.1)
+
+
+async def _knows_the_cloud(edge: str) -> bool:
+    cloud = json.loads(await _got(f"{edge}/v1/statistics"))["routing"]["backends"]["cloud"]
+    return cloud["why_not"] is None and bool(cloud["round_trip_ms"])  # 0 before anything has come from there
+
+
 async def _scraped(edge: str) -> str:
+    return await _got(f"{edge}/metrics")
+
+
+async def _got(address: str) -> str:
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {EDGE_KEY}"}) as client:
-        answer = await client.get(f"{edge}/metrics")
+        answer = await client.get(address)
     assert answer.status_code == 200
     return answer.text
 
@@ -140,19 +158,25 @@ def _exported(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in files}
 
 
-def _check_that_it_is_the_whole(traces: str, trace_id: str) -> None:
+async def _is_the_whole(traces: Path, trace_id: str) -> bool:
     """One tree over four processes; otherwise nothing would be proven by what is not in it."""
-    spans = [span for line in traces.splitlines() for span in spans_of(line.encode()) if span.trace_id == trace_id]
+    lines = (await asyncio.to_thread(traces.read_bytes)).splitlines(keepends=True)
+    written = (line for line in lines if line.endswith(b"\n"))
+    spans = [span for line in written for span in spans_of(line) if span.trace_id == trace_id]
     by_id = {span.span_id: span for span in spans}
     ways = {tuple(_way(span, by_id)) for span in spans}
     edge, ingress, replica = (names.EDGE,), (names.INGRESS,), (names.REPLICA,)
-    assert {each[-1] for each in ways} == {names.EDGE}, "there is one root, and it is the edge's"
-    assert {names.CALLER} <= {each[0] for each in ways if len(each) == 2}
-    assert replica * 2 + ingress * 2 + edge * 2 in ways  # phase, generation; request, turn; request, turn
+    return (
+        {each[-1] for each in ways} == {names.EDGE}  # there is one root, and it is the edge's
+        and names.CALLER in {each[0] for each in ways if len(each) == 2}
+        and replica * 2 + ingress * 2 + edge * 2 in ways  # phase, generation; request, turn; request, turn
+    )
 
 
 def _way(span: FinishedSpan, by_id: Mapping[str, FinishedSpan]) -> Iterator[str]:
-    """The services from a span up to the root."""
+    """The services from a span up to the root; at last what is missing, as long as a parent has not been written."""
     yield span.service
-    if span.parent_id:
+    if span.parent_id in by_id:
         yield from _way(by_id[span.parent_id], by_id)
+    elif span.parent_id:
+        yield "missing"
