@@ -426,9 +426,11 @@ async def test_a_stall_keeps_what_came_before() -> None:
         assert isinstance(came[-1], AudioChunk)
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:9", "ws://nowhere.invalid", f"ws://{'a' * 70}.example"])
 async def test_a_cloud_that_is_not_there_is_unavailable(url: str) -> None:
-    async with CloudBackend(CloudSettings(url=url)).open(TURN, on_heard=lambda heard: None) as exchange:
+    backend = CloudBackend(CloudSettings(url=url, connect_timeout_sec=60.0))  # names may take long not to be found
+    async with backend.open(TURN, on_heard=lambda heard: None) as exchange:
         exchange.feed(chunk())
         with pytest.raises(BackendUnavailable, match="the cloud cannot be reached"):
             await answer(exchange)
@@ -532,7 +534,7 @@ async def test_a_cloud_with_a_certificate_of_its_own_is_trusted_where_its_author
     context = await asyncio.to_thread(server_context, certificate, key)
     async with cloud_server(ScriptedBackend(), ssl=context) as cloud:
         for ca_file, trusted in ((certificate, True), (None, False)):
-            backend = CloudBackend(CloudSettings(url=cloud.url, ca_file=ca_file))
+            backend = CloudBackend(CloudSettings(url=cloud.url, ca_file=ca_file, connect_timeout_sec=20.0))
             async with backend.open(TURN, on_heard=lambda heard: None) as exchange:
                 exchange.feed(chunk())
                 if trusted:

@@ -40,7 +40,7 @@ async def is_let_in(line: Line) -> bool:
 
 def shown(url: str, cloud: Pair, own: Pair | None = None) -> CloudSettings:
     ours: dict[str, Any] = {"certificate_file": own.certificate, "key_file": own.key} if own else {}
-    return CloudSettings(url=url, ca_file=cloud.certificate, **ours)
+    return CloudSettings(url=url, ca_file=cloud.certificate, connect_timeout_sec=20.0, **ours)
 
 
 @pytest.fixture

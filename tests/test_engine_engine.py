@@ -268,16 +268,14 @@ async def test_whoever_leaves_or_fails_takes_nobody_along() -> None:
     questions = [Talk(f"company {number}").question(clip(number)) for number in range(6)]
     expected = [(await of_stock(clip(number)))[0] for number in range(3)]
     async with running() as engine:
-        runner = engine._runner
-        answers = [engine.ask(question) for question in questions]
-        replies = [asyncio.create_task(outcome(answer)) for answer in answers]
-        for answer in answers:
-            answer.release()
-            await steps(answer, 2)
-        assert all(answer.ending is None for answer in answers[3:])
-        answers[3].close()
-        with failing_for(runner, short_of_memory=answers[5].sequence.slot, not_finite=answers[4].sequence.slot):
-            results = await asyncio.gather(*replies)
+        with engine._changed:  # the thread does not get to them in between
+            answers = [engine.ask(question) for question in questions]
+            for answer in answers:
+                answer.release()
+        with failing_for(
+            engine._runner, answers, leaving=answers[3], not_finite=answers[4], short_of_memory=answers[5]
+        ):
+            results = await asyncio.gather(*map(outcome, answers))
         again = engine.ask(replace(questions[4], speech=clip(1)))
         await told(again)
         faults = engine.statistics().faults
@@ -366,14 +364,18 @@ async def test_nothing_is_left_of_callers_who_come_and_go_as_they_like() -> None
 
 
 @contextmanager
-def failing_for(runner: Runner, *, short_of_memory: int, not_finite: int) -> Iterator[None]:
-    """The device has no memory for steps with one slot, and another slot's state is no numbers."""
+def failing_for(
+    runner: Runner, answers: Sequence[Answer], *, leaving: Answer, not_finite: Answer, short_of_memory: Answer
+) -> Iterator[None]:
+    """Once all of them speak, one hangs up, the state of another is no numbers, and for a third there is no memory."""
     decode = runner._model.decode
 
     def failing(state: SpeechState, rows: torch.Tensor, positions: torch.Tensor, *, context: int) -> torch.Tensor:
-        if short_of_memory in rows.tolist():
-            raise torch.OutOfMemoryError("the device is out of memory")
-        state.conv[:, not_finite] = float("nan")
+        if all(answer.sequence.steps >= 2 for answer in answers):
+            leaving.close()
+            if short_of_memory.sequence.slot in rows.tolist():
+                raise torch.OutOfMemoryError("the device is out of memory")
+            state.conv[:, not_finite.sequence.slot] = float("nan")
         return decode(state, rows, positions, context=context)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -462,9 +464,10 @@ async def test_a_step_has_admitted_nobody_who_left_meanwhile() -> None:
 
 
 async def test_closing_the_engine_ends_every_reply_with_an_error() -> None:
-    async with running() as engine:
-        answers = [engine.ask(Talk(f"closing {number}").question(clip(number))) for number in range(3)]
-        await steps(answers[0], 1)
+    async with running(scheduler=scheduling(maximum_ahead_sec=0.3)) as engine:
+        answers = [engine.ask(Talk(f"closing {number}").question(clip(0))) for number in range(3)]
+        while engine.statistics().scheduler.paced < len(answers):  # held, they rest before their ends
+            await asyncio.sleep(0.001)
     for answer in answers:
         with pytest.raises(BackendUnavailable, match="closed"):
             await told(answer)

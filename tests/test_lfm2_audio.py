@@ -13,7 +13,7 @@ from deployments.engine.engine import STUCK_AFTER_SEC
 from deployments.lfm2_audio import Lfm2Audio, open_lfm2_audio
 from routing.errors import BackendUnavailable, ModelError, SettingsError
 from routing.load import Load
-from routing.turns import AudioChunk, ReplyEnd, ReplyEvent, Turn
+from routing.turns import AudioChunk, Exchange, ReplyEnd, ReplyEvent, Turn
 from tests.engine_parity import clip, scheduling, settings_for
 from tests.tiny_checkpoint import tiny_checkpoint
 
@@ -32,10 +32,15 @@ async def answered(model: Lfm2Audio) -> list[ReplyEvent]:
     async with model.backend.open(turn, on_heard=lambda heard: None) as exchange:
         exchange.feed(AudioChunk(clip(SPEECH_SEED), 16_000))
         exchange.commit()
-        async with aclosing(exchange.reply()) as events:
-            first = await anext(events)
-            assert model.load().in_use == 1
-            return [first, *[event async for event in events]]
+        reading = asyncio.create_task(told(exchange))
+        await asyncio.sleep(0)  # now it is asked, and no step can have ended it yet
+        assert model.load().in_use == 1
+        return await reading
+
+
+async def told(exchange: Exchange) -> list[ReplyEvent]:
+    async with aclosing(exchange.reply()) as events:
+        return [event async for event in events]
 
 
 async def test_it_answers_and_tells_how_full_it_is() -> None:
