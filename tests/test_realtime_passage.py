@@ -65,6 +65,12 @@ def test_words_arrive_as_they_were_said(texts: list[str]) -> None:
     assert carried(given_items) == given_items
 
 
+def test_half_a_character_keeps_no_session_here() -> None:
+    (item,) = carried(passage(message(1, text="cut off \ud83d"))).past.items
+    assert isinstance(item, MessageItem)
+    assert item.text == "cut off ?"
+
+
 def test_a_promise_comes_closer_on_the_way() -> None:
     packed = pack(passage(past=Past(promises=(Promise(60.0, "tea"), Promise(2.0, "now")))), now=NOW)
     assert packed

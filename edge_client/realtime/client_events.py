@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -222,16 +223,19 @@ type ClientEvent = Annotated[
 ]
 
 _CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character beyond 16 bits; alone it cannot be written in UTF-8
 
 
 def read_envelope(text: str) -> Json:
-    """The JSON object of a message.
+    """The JSON object of a message. Half a character, as of words that were cut within one, becomes a question mark.
 
     Raises:
         InvalidRequest: it is not one.
     """
     try:
         envelope: Any = json.loads(text)
+        if "\\u" in text and _HALF.search(text):  # most are halves of whole ones
+            envelope = json.loads(json.dumps(envelope, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"expected a JSON object, got text that is not JSON: {error}", code="invalid_json"

@@ -97,7 +97,8 @@ class _Packed:
 
     def add(self, content: Any) -> bool:
         """Whether there was room. After the first that had none there is none for any other."""
-        line = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        line = text.encode(errors="replace") + b"\n"  # another maker's server may have told half a character
         self._plain += len(line)
         if self._plain > MOST_PLAIN_BYTES:
             return False
