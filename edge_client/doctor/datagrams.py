@@ -89,7 +89,7 @@ class _Ear(asyncio.DatagramProtocol):
 def _unknown(address: str, error: OSError) -> Finding:
     return fault(
         ABOUT,
-        f"{address}: {error.strerror}",
+        f"{address}: {error.strerror or error}",  # uvloop tells it in words of its own
         expected="addresses of this machine to listen on",
         advice="Correct peer.listen_addresses: `ip address` shows what there is.",
     )
