@@ -18,6 +18,7 @@ from edge_client.models.thread import ModelThread
 from edge_client.realtime.edge import Edge
 from edge_client.realtime.entrance import Entrances, arrivals_socket
 from edge_client.realtime.server import create_app
+from edge_client.realtime.worker import BEAT_SEC
 from edge_client.realtime.worker_server import WorkerServer
 from edge_client.settings import EdgeSettings
 from edge_client.workers.board import Board
@@ -73,7 +74,6 @@ async def running_worker(place: Workplace, whole: EdgeSettings, *, number: int) 
             backend = Router.over(ScriptedBackend())
             edge = Edge(settings=settings, hearing=hearing, backend=backend, telemetry=telemetry, crew=crew)
             async with _served(edge, place.folder) as url:
-                crew.beat()
                 yield RunningEdge(url, edge)
 
 
@@ -97,7 +97,17 @@ async def _served(edge: Edge, folder: Path) -> AsyncIterator[str]:
             tasks.create_task(server.serve(sockets=[private]))
             await up.wait()
             await server.welcome(go, public, entrances)
+            edge.crew.beat()
+            beating = tasks.create_task(_beat(edge.crew))
             try:
                 yield url
             finally:
+                beating.cancel()
                 server.stop()
+
+
+async def _beat(crew: Crew) -> None:
+    """As the program does it: whoever is silent for long is taken for stuck, also where only the story takes long."""
+    while True:
+        await asyncio.sleep(BEAT_SEC)
+        crew.beat()
