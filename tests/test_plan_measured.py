@@ -49,7 +49,25 @@ def test_one_load_is_a_point(tmp_path: Path) -> None:
     assert read_points(file) == [Point(sessions=20, cores=0.4, listening=1.0)]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"costs": {"sessions": 0, "cores": 1}}', '{"costs": 3}'])
+def test_of_what_is_odd_in_a_file_nothing_is_taken(tmp_path: Path) -> None:
+    odd = {"costs": {"sessions": 3, "cores": 1, "resident_bytes": "x"}, "samples": [1, [], {"at_sec": "x"}], "turns": 3}
+    file = tmp_path / "load.json"
+    file.write_text(json.dumps({"plan": {"listening": "x"}, **odd}))
+    assert read_points(file) == [Point(sessions=3, cores=1)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"costs": {"sessions": 0, "cores": 1}}',
+        '{"costs": {"sessions": -3, "cores": 1}}',
+        '{"costs": {"sessions": 3, "cores": NaN}}',
+        '{"costs": 3}',
+    ],
+)
 def test_a_file_without_figures_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "load.json").write_text(content)
     with pytest.raises(SettingsError, match="expected"):

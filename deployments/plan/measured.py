@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def read_points(file: Path) -> list[Point]:
     """
     try:
         content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: expected JSON of `antiphon load --json`: {error}") from None
     points = sorted(_points(content, {}), key=lambda point: point.sessions)
     if not points:
@@ -109,12 +110,12 @@ def _point(costs: Mapping[str, Any], part: Mapping[str, Any], said: Mapping[str,
     percent, resident = _number(costs, "core_percent"), _number(costs, "resident_bytes")
     if cores is None and percent is not None and sessions:
         cores = percent / 100 * sessions
-    if not sessions or cores is None:
+    if not sessions or sessions < 0 or cores is None:
         return
     yield Point(
         sessions=sessions,
         cores=cores,
-        listening=float(said.get("listening") or 0.0),
+        listening=1.0 if said.get("listening") is True else _number(said, "listening") or 0.0,
         turns_per_sec=_turns_per_sec(part),
         resident_mib=None if resident is None else resident / MIB,
     )
@@ -122,12 +123,12 @@ def _point(costs: Mapping[str, Any], part: Mapping[str, Any], said: Mapping[str,
 
 def _turns_per_sec(part: Mapping[str, Any]) -> float | None:
     """While most of the calls were there that there ever were."""
-    samples = [sample for sample in part.get("samples") or () if _number(sample, "at_sec") is not None]
+    samples = [sample for sample in _list(part, "samples") if _number(sample, "at_sec") is not None]
     most = max((_number(sample, "calls") or 0.0 for sample in samples), default=0.0)
     times: list[float] = [sample["at_sec"] for sample in samples if (_number(sample, "calls") or 0.0) > 0.9 * most]
     if not times or times[-1] <= times[0]:
         return None
-    asked = [turn for turn in part.get("turns") or () if times[0] <= (_number(turn, "at_sec") or -1.0) <= times[-1]]
+    asked = [turn for turn in _list(part, "turns") if times[0] <= (_number(turn, "at_sec") or -1.0) <= times[-1]]
     return len(asked) / (times[-1] - times[0])
 
 
@@ -136,9 +137,15 @@ def _mapping(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _number(part: Mapping[str, Any], name: str) -> float | None:
+def _list(part: Mapping[str, Any], name: str) -> list[Any]:
     value = part.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, list) else []
+
+
+def _number(part: Any, name: str) -> float | None:
+    """What can be reckoned with: JSON of others may hold anything, and Python's NaN and Infinity."""
+    value = part.get(name) if isinstance(part, Mapping) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else None
 
 
 # -- what follows from them --------------------------------------------------------------------------------------------
