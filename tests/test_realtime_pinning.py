@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from edge_client.realtime import half_open
 from edge_client.settings import EdgeSettings
 from edge_client.workers.crew import named_worker
 from tests.crew import Workplace, running_crew, running_worker, workplace
@@ -106,7 +107,8 @@ async def test_a_call_is_resumed_at_any_worker(place: Workplace) -> None:
         assert [edge.edge.sessions for edge in edges] == [1, 0]
 
 
-async def test_only_when_all_are_full_a_caller_is_told_so(place: Workplace) -> None:
+async def test_only_when_all_are_full_a_caller_is_told_so(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half_open, "CONNECTING_SEC", 60.0)  # nobody here picks up, and nobody is to give way for that
     async with (
         running_crew(place, workers=2, maximum_sessions=3) as edges,
         Caller() as one,

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
 from edge_client.limits import LimitSettings
+from edge_client.realtime import half_open
 from edge_client.realtime.addresses import Proxies
 from edge_client.realtime.guard import Guard
 from edge_client.realtime.turnstile import Turnstile
@@ -175,7 +176,10 @@ async def test_development_mode_counts_nobody() -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_calls_that_nobody_picks_up_do_not_keep_a_caller_out(nothing_left_behind: None) -> None:
+async def test_calls_that_nobody_picks_up_do_not_keep_a_caller_out(
+    nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(half_open, "CONNECTING_SEC", 60.0)  # who gives way does so as one of a crowd, not for its age
     async with (
         guarded_edge(maximum_sessions=4, limits={"connecting_per_address": 4}) as edge,
         AsyncExitStack() as stack,
