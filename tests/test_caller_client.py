@@ -20,7 +20,7 @@ from routing.turns import Heard, ReplyEnd, ReplyEvent, Samples, Turn
 from tests.edge import running_edge
 from tests.scripted import ScriptedBackend, say, tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 SPOKEN_SEC = 0.5
 

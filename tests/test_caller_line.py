@@ -58,6 +58,7 @@ async def test_waiting_ends_with_the_call() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_conversation_goes_on_over_another_line(
     monkeypatch: pytest.MonkeyPatch, nothing_left_behind: None
 ) -> None:
@@ -84,6 +85,7 @@ async def test_a_conversation_goes_on_over_another_line(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_call_that_the_edge_forgot_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_client.caller.client.DOUBT_SEC", 1.5)
     peer = {"vanish_timeout_sec": 0.4, "suspect_timeout_sec": 0.3, "resume_timeout_sec": 0.1}

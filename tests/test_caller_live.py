@@ -20,7 +20,7 @@ from tests.edge import running_edge
 from tests.fake_stream import FakeStream, blocks
 from tests.scripted import ScriptedBackend, say, tone
 
-pytestmark = pytest.mark.slow  # real peers, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]  # real peers, in real time
 
 
 def silence(seconds: float) -> Samples:

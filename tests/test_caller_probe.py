@@ -62,6 +62,7 @@ async def probed(planned: ProbePlan, asked: Question | None = None) -> ProbeRepo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_an_edge_is_called_several_times_at_once(nothing_left_behind: None) -> None:
     async with running_edge(ToneBackend()) as edge:
         report = await probed(plan(edge.url, calls=3, turns=1, at_once=2, silence_ms=200))
@@ -77,6 +78,7 @@ async def test_an_edge_is_called_several_times_at_once(nothing_left_behind: None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_bad_network_is_heard_and_told() -> None:
     lossy = NetworkProfile(name="lossy", delay_ms=10, jitter_ms=3, loss=0.06)
     async with running_edge(ToneBackend()) as edge:
@@ -89,6 +91,7 @@ async def test_a_bad_network_is_heard_and_told() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("path", "dialect"), [("/api/offer", PIPECAT), ("/webrtc/offer", FASTRTC)])
 async def test_other_dialects_are_measured_by_their_sound_alone(
     path: str, dialect: Dialect, nothing_left_behind: None
@@ -103,6 +106,7 @@ async def test_other_dialects_are_measured_by_their_sound_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_turn_that_nobody_answers_is_a_miss() -> None:
     async with foreign_server("/api/offer", answers=1) as server:
         report = await probed(plan(server.url, PIPECAT, patience_sec=1.5))
@@ -111,6 +115,7 @@ async def test_a_turn_that_nobody_answers_is_a_miss() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_call_that_ends_misses_what_is_left_of_it() -> None:
     async with foreign_server("/api/offer", answers=1, hangs_up=True) as server:
         report = await probed(plan(server.url, PIPECAT, turns=3))
@@ -121,6 +126,7 @@ async def test_a_call_that_ends_misses_what_is_left_of_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_call_that_a_bad_network_prevents_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_client.caller.line.CONNECT_TIMEOUT_SEC", 0.5)
     async with foreign_server("/api/offer") as server:
@@ -141,6 +147,7 @@ async def test_where_nobody_takes_calls_there_is_nothing_to_report() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_silence_that_the_server_refuses_is_not_taken_for_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_client.caller.probe.SETTLE_SEC", 1.0)  # the server's word takes its time
     async with running_edge(ToneBackend()) as edge:
@@ -157,6 +164,7 @@ async def test_a_call_that_is_refused_is_no_result() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_what_was_measured_until_it_was_stopped_is_kept() -> None:
     async with foreign_server("/api/offer") as server:
         answered = asyncio.Event()
@@ -186,6 +194,7 @@ async def test_the_program_with_the_tone_engine_answers_speech() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_full_server_refuses_some_calls_and_answers_the_others() -> None:
     async with running_edge(ToneBackend(), maximum_sessions=1) as edge:
         report = await probed(plan(edge.url, calls=3, turns=1, at_once=3))

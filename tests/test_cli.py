@@ -199,6 +199,7 @@ def failed(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_a_call_from_the_command_line(tmp_path: Path) -> None:
     recording, report, folder = tmp_path / "q.wav", tmp_path / "report.json", tmp_path / "replies"
     await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
@@ -222,6 +223,7 @@ async def test_a_call_from_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_a_probe_from_the_command_line_and_a_budget_that_it_exceeds(tmp_path: Path) -> None:
     recording, report = tmp_path / "q.wav", tmp_path / "report.json"
     await asyncio.to_thread(write_wav, recording, tone(0.4), 24_000)
@@ -269,6 +271,7 @@ async def interrupted(command: str, url: str, recording: Path, *, by: signal.Sig
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_ctrl_c_shows_what_a_probe_has_measured(tmp_path: Path) -> None:
     async with running_edge(ToneBackend()) as edge:
         lines, rest = await interrupted("probe", edge.url, tmp_path / "q.wav")
@@ -277,6 +280,7 @@ async def test_ctrl_c_shows_what_a_probe_has_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 async def test_a_call_ends_without_a_traceback(by: signal.Signals, tmp_path: Path) -> None:
     async with running_edge(ScriptedBackend(say("noon", seconds=0.3))) as edge:

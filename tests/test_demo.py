@@ -256,6 +256,7 @@ PROGRAMME = Programme(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_the_conversation_is_held_saved_and_interrupted(tmp_path: Path, nothing_left_behind: None) -> None:
     backend = ScriptedBackend(
         *[say("noon", seconds=0.3, heard="what time is it")] * 2,
@@ -306,7 +307,7 @@ class FragileCloud(Cloud):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_the_conversation_goes_on_whatever_becomes_of_the_cloud(
     tmp_path: Path, nothing_left_behind: None
 ) -> None:

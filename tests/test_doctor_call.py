@@ -29,6 +29,7 @@ async def test_sound_comes_over_a_call_in_which_nobody_speaks() -> None:
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_a_call_goes_over_a_relay_where_nothing_else_leads_to_the_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

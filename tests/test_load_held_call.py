@@ -32,6 +32,7 @@ def kinds(told: list[News]) -> list[type]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_call_tells_of_each_step_and_measures_each_turn(nothing_left_behind: None) -> None:
     told: list[News] = []
     async with running_edge(ScriptedBackend(say("hello", seconds=0.6))) as edge:
@@ -77,6 +78,7 @@ async def test_where_nobody_answers_the_call_is_told_as_that() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_turns_that_a_cut_call_could_not_ask_are_missed(nothing_left_behind: None) -> None:
     told: list[News] = []
     async with running_edge() as edge:

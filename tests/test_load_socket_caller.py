@@ -38,6 +38,7 @@ def test_what_is_no_address_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_question_is_asked_in_real_time_and_the_answer_is_heard_out(nothing_left_behind: None) -> None:
     events: list[dict[str, Any]] = []
     backend = ScriptedBackend(say("hello you", seconds=0.6))

@@ -129,6 +129,7 @@ def test_either_loop_finds_what_was_put_in_the_way(loop_factory: Callable[[], as
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.usefixtures("nothing_left_behind")
 class TestCall:
     async def test_everything_takes_longer_by_the_delay(self) -> None:

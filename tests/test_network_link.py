@@ -65,6 +65,7 @@ def test_delay_is_bounded_order_is_kept_and_all_is_counted(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @given(profile=profiles(), packets=packets, seed=st.integers(0, 2**32))
 def test_equal_seeds_do_equal_things(profile: NetworkProfile, packets: list[tuple[int, float]], seed: int) -> None:
     links = Link(profile, seed=seed), Link(profile, seed=seed)
@@ -75,6 +76,7 @@ def test_equal_seeds_do_equal_things(profile: NetworkProfile, packets: list[tupl
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @settings(max_examples=30)
 @given(loss=st.floats(0.01, 0.5), burst=st.floats(0, 0.8), seed=st.integers(0, 2**32))
 def test_as_many_are_lost_as_was_said_whatever_the_bursts(loss: float, burst: float, seed: int) -> None:

@@ -12,7 +12,7 @@ from routing.turns import Message
 from tests.browser import WAIT_MS, answered_calls, visit
 from tests.front import house
 
-pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("may_block"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("may_block"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture

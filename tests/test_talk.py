@@ -22,6 +22,7 @@ def silence(seconds: float) -> Samples:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_what_is_said_into_the_microphone_is_answered_by_the_loudspeaker(
     nothing_left_behind: None,
 ) -> None:

@@ -133,6 +133,7 @@ async def test_without_a_turn_server_the_page_asks_for_none() -> None:
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_a_caller_who_reaches_nothing_but_the_relay_is_heard_and_hears(
     nothing_left_behind: None, coturn: TurnServer
 ) -> None:
@@ -145,6 +146,7 @@ async def test_a_caller_who_reaches_nothing_but_the_relay_is_heard_and_hears(
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_our_own_caller_goes_through_the_relays_that_the_edge_tells_of(
     nothing_left_behind: None, coturn: TurnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +172,7 @@ async def test_an_edge_without_relays_says_so_to_a_caller_who_asks_for_them() ->
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_an_edge_that_cannot_be_reached_finds_its_callers_through_its_own_relay(
     nothing_left_behind: None, coturn: TurnServer
 ) -> None:
@@ -184,6 +187,7 @@ async def test_an_edge_that_cannot_be_reached_finds_its_callers_through_its_own_
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_a_server_that_gives_relays_is_told_from_one_that_does_not(coturn: TurnServer) -> None:
     assert (await check_relay(coturn.settings(), now=time.time())).startswith(f"{LOOPBACK}:")
     with pytest.raises(SettingsError, match=r"refuses our credentials .* peer\.turn\.secret"):
@@ -199,6 +203,7 @@ async def test_a_server_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.turn
+@pytest.mark.timeout(60)
 async def test_a_wrong_secret_is_said_at_the_start_and_at_the_call(
     nothing_left_behind: None, coturn: TurnServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,7 +232,7 @@ ONLY_RELAYS = """
 
 @pytest.mark.turn
 @pytest.mark.browser
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_a_browser_that_reaches_nothing_but_the_relay_is_connected(
     blockbuster: BlockBuster, coturn: TurnServer
 ) -> None:
@@ -239,7 +244,7 @@ async def test_a_browser_that_reaches_nothing_but_the_relay_is_connected(
 
 @pytest.mark.turn
 @pytest.mark.browser
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_a_browser_is_found_by_an_edge_that_it_cannot_reach(
     blockbuster: BlockBuster, coturn: TurnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

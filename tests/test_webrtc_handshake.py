@@ -65,6 +65,7 @@ async def test_the_next_flight_takes_the_place_of_the_one_before() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("end", "which"), [("caller", 0), ("edge", 0), ("edge", 1)])
 async def test_a_lost_datagram_is_repeated_without_openssl(
     nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch, end: str, which: int

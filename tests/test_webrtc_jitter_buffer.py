@@ -614,6 +614,7 @@ def floods(draw: st.DrawFn) -> list[VoicePacket]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @given(floods())
 def test_whatever_comes_is_taken_and_bounded(packets: list[VoicePacket]) -> None:
     buffer, heard, begin = JitterBuffer(), 0, packets[0].arrived_at

@@ -39,6 +39,7 @@ async def test_reports_on_what_is_sent_are_told_and_reach_aiortc_as_well() -> No
 
 
 @pytest.mark.slow  # reports go out every second or so
+@pytest.mark.timeout(60)
 async def test_a_caller_who_loses_packets_is_sent_stronger_ones() -> None:
     async with silent_call() as (caller, peer):
         assert peer.statistics().playout.expected_loss == 0.0

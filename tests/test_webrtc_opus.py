@@ -186,6 +186,7 @@ def test_what_one_caller_was_sent_is_not_encoded_again_for_the_next() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @settings(max_examples=30)
 @given(shared=st.integers(0, 3 * CHECKPOINT_FRAMES), limit=st.sampled_from([0, 20_000, 10_000_000]))
 def test_whoever_goes_another_way_gets_what_an_encoder_of_his_own_would_make(shared: int, limit: int) -> None:
@@ -235,6 +236,7 @@ def test_the_store_keeps_what_was_used_last_within_its_bound() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 def test_a_minute_of_speech_leaves_a_few_megabytes_behind() -> None:
     packets = PacketStore()
     encoded(voice(60.0), VoiceEncoder(packets=packets))
