@@ -68,6 +68,25 @@ def test_a_plan_is_told_in_tables_and_saved(run: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_scale_may_have_any_name(run: Any) -> None:
+    Path("named.yaml").write_text(
+        yaml.safe_dump({"day": {"played_sec": 50}, "scales": [{"name": "[/x]", "sessions": 5}]})
+    )
+    outcome = run("--config", "named.yaml", "--quick")
+    assert (outcome.exit_code, "[/x]" in outcome.output) == (0, True), outcome.output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_disk_that_is_full_does_not_cost_the_tables(run: Any, tmp_path: Path) -> None:
+    outcome = run("--config", "plan.yaml", "--json", "/dev/full", "--html", "plan.html")
+    assert outcome.exit_code == 1
+    assert "cannot write /dev/full: No space left" in outcome.stderr
+    assert "GPUs, most" in outcome.output
+    assert (tmp_path / "plan.html").exists()
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_plan(run: Any) -> None:
     once, again, other = (run("-c", "plan.yaml", "--seed", seed, "--json", "-").stdout for seed in "112")
     assert once == again

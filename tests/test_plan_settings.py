@@ -51,6 +51,14 @@ def test_what_is_unknown_is_refused(tmp_path: Path) -> None:
         read_plan(tmp_path / "list.yaml")
 
 
+AT_ONCE = {"median": 0, "p95": 0}
+INSTANT = {
+    "calls": {"think": AT_ONCE, "speech": AT_ONCE, "reply": AT_ONCE},
+    "turn_taking": {"pause_sec": 0, "endpoint_wait": AT_ONCE},
+    "replicas": {"step_base_sec": 0, "step_row_sec": 0, "prompt_sec": 0},
+}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -60,6 +68,9 @@ def test_what_is_unknown_is_refused(tmp_path: Path) -> None:
         {"calls": {"think": {"median": 0, "p95": 2}}},
         {"scales": []},
         {"replicas": {"slots": 0}},
+        {"scales": [{"name": "twice", "sessions": 1}, {"name": "twice", "sessions": 2}]},
+        {"gateways": {"scaling": {"minimum_pods": 5, "maximum_pods": 2}}},
+        INSTANT,
     ],
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:

@@ -111,13 +111,14 @@ def _show(settings: PlanSettings, outcomes: list[Outcome]) -> None:
 
 
 def _print(console: Console, table: Table) -> None:
+    from rich.markup import escape
     from rich.table import Table as RichTable
 
     from routing.report_page import shown
 
     drawn = RichTable(title=table.title, title_justify="left")
     for heading in table.headings:
-        drawn.add_column(heading, justify="right" if heading else "left")
+        drawn.add_column(escape(heading), justify="right" if heading else "left")
     for row in table.rows:
         drawn.add_row(row.name, *map(shown, row.cells))
     console.print(drawn)
@@ -150,6 +151,8 @@ class _Telling:
 
     def tell(self, name: str, share: float) -> None:
         """So much of this scale is over."""
+        from rich.markup import escape
+
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(f"{name} sessions", total=1.0)
+            self._tasks[name] = self._progress.add_task(escape(f"{name} sessions"), total=1.0)
         self._progress.update(self._tasks[name], completed=share)  # type: ignore[arg-type]

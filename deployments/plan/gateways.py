@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Pace(BaseModel):
@@ -38,6 +38,12 @@ class HorizontalSettings(BaseModel):
     up: Pace = Pace(pods=4, share=0.5, within_sec=30)
     # The share is for cells of hundreds of pods. One pod in five minutes, as shipped, would take half a day.
     down: Pace = Pace(pods=1, share=0.1, within_sec=300)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.maximum_pods < self.minimum_pods:
+            raise ValueError(f"expected maximum_pods of at least {self.minimum_pods}, got {self.maximum_pods}")
+        return self
 
 
 class Recommendation(NamedTuple):

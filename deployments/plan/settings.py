@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.autoscaling import AutoscalingSettings
 from deployments.model_settings import settings_of
@@ -160,6 +160,15 @@ class PlanSettings(PlanPart):
     traffic: TrafficSettings = TrafficSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     prices: PriceSettings = PriceSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [scale.name for scale in self.scales]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected a name of its own for each scale, got {', '.join(names)}")
+        if not self.cycle_sec:
+            raise ValueError("expected turns that take time, got 0 s from one reply to the next")
+        return self
 
     @property
     def slot_sec(self) -> float:
