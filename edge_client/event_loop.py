@@ -43,7 +43,8 @@ async def _heeding[T](work: Coroutine[Any, Any, T], told: list[int]) -> T:
 
     def heed(number: int, _: object) -> None:
         told.append(number)
-        loop.call_soon_threadsafe(task.cancel)
+        if len(told) == 1:  # some tell it twice, which must not cut short what the first word has begun
+            loop.call_soon_threadsafe(task.cancel)
 
     with signals_caught((number for number in ending_signals() if number != SIGINT), heed):
         return await work
