@@ -192,6 +192,19 @@ def test_a_dead_replica_costs_its_turns_time_and_a_dead_edge_its_turns() -> None
     assert counts.calls_back > 0
 
 
+def test_a_late_reply_is_overtaken_only_by_a_device_that_is_still_free() -> None:
+    settings = small(
+        day=even_day(200.0),
+        calls={"private_share": 0},
+        replicas={"slots": 16, "waiting": 0, "prompt_sec": 0.6, "failed_after_hours": 1e9},
+        gateways={"places": 100, "device_replies": 1, "failed_after_hours": 1e9, "scaling": {"minimum_pods": 1}},
+        autoscaling={"minimum_replicas": 10, "maximum_replicas": 10},
+    )
+    counts = Cell(settings, sessions=40, seed=1).play().counts
+    assert min(counts.device, counts.cloud) > 0
+    assert counts.refused == 0
+
+
 def test_a_turn_whose_replica_died_may_wait_at_another_one_for_longer_than_its_reply_would_have_taken() -> None:
     settings = small(
         replicas={

@@ -64,6 +64,21 @@ class Turn:
     silent_since: float | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A reply that a replica has begun ``at`` a moment, and how soon there will be sound of it."""
+
+    turn: Turn
+    replica: Replica
+    at: float
+    first_sound_at: float
+
+    @property
+    def sounds_at(self) -> float:
+        """When it can be heard: not before it is certain that the turn is over."""
+        return max(self.first_sound_at, self.turn.decided_at)
+
+
 def sources(seed: int) -> Iterator[np.random.Generator]:
     """Sources of chance, each its own: more of one changes nothing of the others."""
     sequence = np.random.SeedSequence(seed)
@@ -257,20 +272,29 @@ class Cell:
         turn.replica = replica
         first_sec = settings.replicas.first_sound_sec(len(replica.turns))
         replica.note_first_sound(now - turn.asked_at + first_sec if turn.silent_since is None else first_sec)
-        sounds_at = max(now + first_sec, turn.decided_at)
+        begun = Begun(turn, replica, now, now + first_sec)
         overtaken_at = turn.decided_at + settings.turn_taking.hedge_sec
-        if sounds_at > overtaken_at and not turn.has_sounded and self._device_is_free(turn):
-            self._agenda.after(max(0.0, overtaken_at - now), self._overtake, turn)
-            return
-        self._note_sound(turn, sounds_at)
-        self._tally.queue_waits.append(now - turn.asked_at)
-        turn.ends_at = sounds_at + turn.reply_sec
-        turn.made_at = max(now + first_sec, turn.ends_at - settings.replicas.ahead_sec)
-        self._agenda.after(turn.made_at - now, self._made, turn)
+        if begun.sounds_at > overtaken_at and not turn.has_sounded and self._device_is_free(turn):
+            self._agenda.after(max(0.0, overtaken_at - now), self._overtake, begun)
+        else:
+            self._go_on(begun)
 
-    def _overtake(self, turn: Turn) -> None:
-        """The cloud would have been too late: the device speaks, and the cloud's reply is cancelled."""
-        if turn.is_over or turn.has_sounded or not self._is_being_made(turn):
+    def _go_on(self, begun: Begun) -> None:
+        """The replica's reply is the one that is heard."""
+        turn, sounds_at = begun.turn, begun.sounds_at
+        self._note_sound(turn, sounds_at)
+        self._tally.queue_waits.append(begun.at - turn.asked_at)
+        turn.ends_at = sounds_at + turn.reply_sec
+        turn.made_at = max(begun.first_sound_at, turn.ends_at - self._settings.replicas.ahead_sec)
+        self._agenda.after(max(0.0, turn.made_at - self._agenda.now), self._made, turn)
+
+    def _overtake(self, begun: Begun) -> None:
+        """The cloud is too late: the device speaks, if it still can, and the cloud's reply is cancelled."""
+        turn = begun.turn
+        if turn.is_over or turn.has_sounded or turn.replica is not begun.replica or not self._is_being_made(turn):
+            return
+        if not self._device_is_free(turn):
+            self._go_on(begun)
             return
         self._free(turn)
         self._answer_here(turn)
