@@ -107,8 +107,9 @@ def test_the_environment_may_name_it() -> None:
 
 
 async def test_whoever_may_call_is_told_of_the_relays() -> None:
+    nobody = TurnSettings(urls=f"turn:{LOOPBACK}:9,turns:{LOOPBACK}:9?transport=tcp", secret=SECRET)  # type: ignore[arg-type]
     async with (
-        running_edge(api_keys=("key",), peer=PeerSettings(turn=SETTINGS)) as edge,
+        running_edge(api_keys=("key",), peer=PeerSettings(turn=nobody)) as edge,
         httpx.AsyncClient(base_url=edge.url) as client,
     ):
         refused = await client.get("/v1/realtime/ice_servers")
@@ -116,7 +117,7 @@ async def test_whoever_may_call_is_told_of_the_relays() -> None:
         page = (await client.get("/")).text
     assert refused.status_code == 401
     (offered,) = told["ice_servers"]
-    assert offered["urls"] == list(SETTINGS.urls)
+    assert offered["urls"] == list(nobody.urls)
     assert offered["username"].startswith(f"{told['expires_at']}:caller_")
     assert '<meta name="antiphon-relays" content="v1/realtime/ice_servers" data-edge="direct">' in page
 
