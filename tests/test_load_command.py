@@ -204,7 +204,7 @@ async def _program(*server: str, question: Path) -> AsyncIterator[asyncio.subpro
 
 
 @pytest.mark.hostile
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_steps_are_held_one_after_the_other(question: Path, tmp_path: Path, nothing_left_behind: None) -> None:
     async with running_edge(ScriptedBackend(say("hello", seconds=0.4))) as edge:
         await load(edge.url, question, tmp_path / "r.json", steps="1,2", duration_sec=4.0)
