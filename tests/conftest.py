@@ -21,12 +21,14 @@ from edge_client.models.store import ModelStore, default_folder
 if TYPE_CHECKING:
     from tests.edge import EdgeProcess
 
-hypothesis.settings.register_profile(
-    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)  # no test asserts how long anything takes
-hypothesis.settings.load_profile("house")
-
 IN_CI = bool(os.environ.get("CI"))
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,  # no test asserts how long anything takes
+    derandomize=IN_CI,  # what a change has not broken shall not fail on it; elsewhere there are new examples each time
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
 ORDER = (
     "models",
     "engine",
@@ -39,7 +41,7 @@ ORDER = (
 )  # from quick to slow; tests without a marker come before them all
 ENGINE_MARK = re.compile(r"^pytestmark = .*pytest\.mark\.engine", re.MULTILINE)  # of a whole module
 ENGINE_SEC = 90.0  # a test's limit where it may be the first to import PyTorch and all that comes with it
-CLEAN_UP_SEC = 5.0  # how long threads and sockets may take to go after the test that used them
+CLEAN_UP_SEC = 15.0  # how long threads and sockets may take to go after the test that used them
 
 
 @pytest.fixture(scope="session", autouse=True)

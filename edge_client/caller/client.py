@@ -418,8 +418,12 @@ class Caller:
                 await left.hang_up()
 
     async def _renew_relays(self) -> None:
-        if self._relays and self._relays.expires_at < time.time() + CONNECT_TIMEOUT_SEC:
+        if self._relays is None or self._relays.expires_at > time.time() + CONNECT_TIMEOUT_SEC:
+            return
+        try:
             self._relays = await relays_of(self._where, key=self._key)
+        except InvalidRequest:  # who takes calls there now has none, and a direct way may do
+            self._relays = None
 
     def _resume(self, line: Line) -> None:
         self._switch(line)
