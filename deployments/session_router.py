@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ray.serve._private.request_router.common import PendingRequest
 from ray.serve._private.request_router.replica_wrapper import RunningReplica
+from ray.serve.exceptions import RayServeException
 from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
 
@@ -22,7 +23,19 @@ class SessionRouter(ConsistentHashRouter):
         if pending_request is None:
             return ranks
         if at := pending_request.kwargs.get("at"):
-            return [[replica for replica in candidate_replicas if replica.replica_id.unique_id == at]]
+            there = [replica for replica in candidate_replicas if replica.replica_id.unique_id == at]
+            return [there] if there else self._given_up(pending_request, ranks)
         avoided = pending_request.kwargs.get("avoid", ())
         allowed = [[replica] for (replica,) in ranks if replica.replica_id.unique_id not in avoided]
         return allowed or ranks
+
+    @staticmethod
+    def _given_up(request: PendingRequest, ranks: list[list[RunningReplica]]) -> list[list[RunningReplica]]:
+        """What is meant for a replica that is gone fails at once.
+
+        Without any candidate Ray would look for one for ever, even where nobody waits for it any more, in one of the
+        few tasks that look for all: soon no turn would find a place. Given some, it sees that the request is over.
+        """
+        if not request.future.done():
+            request.future.set_exception(RayServeException("the replica is gone"))
+        return ranks
