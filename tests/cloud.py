@@ -119,7 +119,7 @@ class ClusterCloud(Cloud):
 
     def deploy(self, *, replicas: int, on_nodes: bool = False, **args: Any) -> None:
         """Deploy the scripted model, in place where only the number of replicas changes."""
-        arguments = {"model": SCRIPTED} | args
+        arguments = {"model": SCRIPTED, "ingress": PATIENT} | args
         self.do("deploy", args=arguments, replicas=replicas, on_nodes=on_nodes)
 
     def _await_answer(self) -> None:

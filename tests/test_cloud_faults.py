@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +18,7 @@ from edge_client.cloud.backend import CloudBackend
 from edge_client.cloud.heartbeat import Heartbeat
 from edge_client.cloud.settings import CloudSettings
 from edge_client.network.relay import Address, Relay, open_relay
+from routing.breaker import Breaker
 from routing.contender import Contender
 from routing.outlook import Outlook
 from routing.policy import Traits
@@ -34,6 +34,7 @@ SESSIONS = 20
 TURNS = 200
 MODEL: dict[str, Any] = {"items": 20, "item_sec": 0.02, "first_sec": 0.02}
 CLOUD = Traits(is_remote=True, quality_sec=0.5, scripts=False)
+DISTRUST_SEC = 5.0  # at most, of a cloud that keeps failing: a test has no minute to wait
 SETTLE_SEC = 60.0
 
 
@@ -62,7 +63,7 @@ async def edge(cloud: ClusterCloud) -> AsyncIterator[Edge]:
     assert port
     async with open_relay(Address("127.0.0.1", port)) as (way, address), asyncio.TaskGroup() as tasks:
         settings = CloudSettings(url=f"ws://{address}", heartbeat_sec=0.5, heartbeat_timeout_sec=1.0)
-        outlook = Outlook("cloud", CLOUD)
+        outlook = Outlook("cloud", CLOUD, breaker=Breaker(longest_sec=DISTRUST_SEC))
         beating = tasks.create_task(Heartbeat(settings, outlook).run())
         device = Contender.here(MetronomeBackend(Script(**MODEL), name="device"))
         contenders = [device, Contender(CloudBackend(settings), outlook)]
@@ -129,10 +130,10 @@ FAULTS: tuple[Fault, ...] = (
 
 
 async def replicas_of(cloud: ClusterCloud) -> list[dict[str, Any]]:
-    """Those who answer; none while one of them has just died, and it is not known which."""
+    """Those who answer; none while nobody tells: one of them has just died, or the way there is made anew."""
     try:
         return await asyncio.to_thread(cloud.replicas)
-    except HTTPError:
+    except OSError:
         return []
 
 
@@ -166,6 +167,7 @@ async def test_two_hundred_turns_are_answered_come_what_may(nothing_left_behind:
                 tasks.create_task(keep_talking(talker, over))
             for fault in FAULTS:
                 await fault(cluster, caller)
+                await until_cloud_answers_all(talkers)
             over.set()
         await until_cloud_answers(caller)
         answers = [answer for talker in talkers for answer in talker.answers]
@@ -173,7 +175,6 @@ async def test_two_hundred_turns_are_answered_come_what_may(nothing_left_behind:
         print(f"{len(answers)} turns: {dict(told)}")  # noqa: T201 for whoever asks what happened
         assert len(answers) >= TURNS
         assert all(is_right(answer) for answer in answers)
-        assert told["cloud"] > len(answers) / 3
         await until_idle(cluster)
 
 
@@ -192,6 +193,18 @@ def is_right(answer: Answer) -> bool:
     history = len(answer.turn.history) == 2 * answer.turn.index
     complete = len(parts) == CLAUSES or len(answer.backends) > 1
     return answer.end is not None and history and told_once and complete and len(answer.heard) == 1
+
+
+async def until_cloud_answers_all(talkers: list[Talker]) -> None:
+    """Whatever went wrong is over: as many turns as there are sessions are the cloud's again."""
+
+    def answered() -> int:
+        return sum(answer.backends == ["cloud"] for talker in talkers for answer in talker.answers)
+
+    wanted = answered() + SESSIONS
+    async with asyncio.timeout(SETTLE_SEC):
+        while answered() < wanted:
+            await asyncio.sleep(0.1)
 
 
 async def until_cloud_answers(caller: Edge) -> None:
