@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in $(PYTHONS); do \
 VENV := .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin/python -m
-SYNC := $(UV) pip sync --python $(VENV) --require-hashes
+SYNC := $(UV) pip sync --python $(VENV) --require-hashes --compile-bytecode
 LINK := $(UV) pip install --python $(VENV) --quiet --no-deps --editable .
 
 # What the demo needs. Once the tools for development are there they stay, also for the demo.
