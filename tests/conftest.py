@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from edge_client.event_loop import lasting_memory
 from edge_client.models.store import ModelStore, default_folder
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     yield
     left = await settled(lambda: resources().beyond(base))
     assert not any(left), f"left behind: {left}"
+
+
+@pytest.fixture
+def collector_of_the_edge() -> Iterator[None]:
+    """The garbage collector leaves out what is loaded, as in the edge: beside all tests it hardly ever begins."""
+    with lasting_memory():
+        yield
 
 
 async def settled(measure: Callable[[], Resources]) -> Resources:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from edge_client.endpointer import EndpointerSettings
-from edge_client.event_loop import lasting_memory
 from edge_client.hearing import Hearing
 from edge_client.models.thread import ModelThread
 from edge_client.mouth import RemoteMouth
@@ -105,21 +104,20 @@ async def test_spoilt_events_are_taken_or_refused(nothing_left_behind: None, sou
 @pytest.mark.hostile
 @pytest.mark.timeout(280)
 async def test_twenty_thousand_spoilt_events_leave_nothing_behind(
-    nothing_left_behind: None, capsys: pytest.CaptureFixture[str]
+    nothing_left_behind: None, collector_of_the_edge: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with lasting_memory():  # as the edge runs: beside a thousand loaded tests the collector would hardly ever begin
-        await received(range(SETTLING_EVENTS))
-        gc.collect()
-        memory, base = await resident_bytes(), resources()
-        told: Counter[str] = Counter()
-        longest_sec = 0.0
-        for start in range(SETTLING_EVENTS, SETTLING_EVENTS + 20_000, SESSION_EVENTS):
-            outcome = await received(range(start, start + SESSION_EVENTS))
-            told += outcome.told
-            longest_sec = max(longest_sec, outcome.longest_sec)
-        left = await settled(lambda: resources().beyond(base))
-        gc.collect()
-        growth = await resident_bytes() - memory
+    await received(range(SETTLING_EVENTS))
+    gc.collect()
+    memory, base = await resident_bytes(), resources()
+    told: Counter[str] = Counter()
+    longest_sec = 0.0
+    for start in range(SETTLING_EVENTS, SETTLING_EVENTS + 20_000, SESSION_EVENTS):
+        outcome = await received(range(start, start + SESSION_EVENTS))
+        told += outcome.told
+        longest_sec = max(longest_sec, outcome.longest_sec)
+    left = await settled(lambda: resources().beyond(base))
+    gc.collect()
+    growth = await resident_bytes() - memory
     with capsys.disabled():
         print(  # noqa: T201 (a figure to be read)
             f"\n20,000 spoilt events: {told['error']} refused, the longest took {longest_sec * 1000:.0f} ms,"

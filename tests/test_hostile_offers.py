@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import pytest
 
-from edge_client.event_loop import lasting_memory
 from edge_client.playout import Playout
 from edge_client.webrtc.ice import LOOPBACK
 from edge_client.webrtc.peer import Peer, PeerSettings
@@ -71,17 +70,16 @@ async def test_spoilt_offers_are_answered_or_refused(offers: list[str]) -> None:
 @pytest.mark.hostile
 @pytest.mark.timeout(280)
 async def test_five_thousand_spoilt_offers_leave_nothing_behind(
-    offers: list[str], capsys: pytest.CaptureFixture[str]
+    offers: list[str], collector_of_the_edge: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with lasting_memory():  # as the edge runs: beside a thousand loaded tests the collector would hardly ever begin
-        await offered(offers, range(SETTLING_OFFERS))
-        gc.collect()
-        memory, base = await resident_bytes(), resources()
-        outcome = await offered(offers, range(SETTLING_OFFERS, SETTLING_OFFERS + 5000))
-        left = await settled(lambda: resources().beyond(base))
-        gc.collect()
-        await asyncio.sleep(0)
-        growth = await resident_bytes() - memory
+    await offered(offers, range(SETTLING_OFFERS))
+    gc.collect()
+    memory, base = await resident_bytes(), resources()
+    outcome = await offered(offers, range(SETTLING_OFFERS, SETTLING_OFFERS + 5000))
+    left = await settled(lambda: resources().beyond(base))
+    gc.collect()
+    await asyncio.sleep(0)
+    growth = await resident_bytes() - memory
     with capsys.disabled():
         print(  # noqa: T201 (a figure to be read)
             f"\n5,000 spoilt offers: {dict(outcome.ends)}, the longest took {outcome.longest_sec * 1000:.0f} ms,"
