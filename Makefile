@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in $(PYTHONS); do \
 VENV := .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin/python -m
-SYNC := $(UV) pip sync --python $(VENV) --require-hashes --compile-bytecode
+SYNC := $(UV) pip sync --require-hashes --compile-bytecode --python
 LINK := $(UV) pip install --python $(VENV) --quiet --no-deps --editable .
 
 # What the demo needs. Once the tools for development are there they stay, also for the demo.
@@ -88,18 +88,18 @@ clean: ## remove what was built here; the models stay in their cache
 # -- the environment ------------------------------------------------------------------------------------------------
 
 $(VENV)/.ready-to-run: requirements-serve.txt pyproject.toml | $(UV)
-	$(SYNC) requirements-serve.txt
+	$(SYNC) $(VENV) requirements-serve.txt
 	$(LINK)
 	@touch $@
 
 $(VENV)/.ready-to-develop: requirements-dev.txt pyproject.toml | $(UV)
-	$(SYNC) requirements-dev.txt
+	$(SYNC) $(VENV) requirements-dev.txt
 	$(LINK)
 	@touch $@
 
 $(AUDIT)/.ready: requirements-audit.txt | $(VENV)/.ready-to-develop
 	$(RUN) venv --without-pip --clear $(AUDIT)
-	$(UV) pip sync --python $(AUDIT) --require-hashes requirements-audit.txt
+	$(SYNC) $(AUDIT) requirements-audit.txt
 	@touch $@
 
 # pip brings uv, in the version and with the hashes of requirements.txt; uv does the rest.

@@ -36,6 +36,9 @@ class Stage:
     def texts(self, word: str) -> list[str]:
         return [instruction.text for instruction in self.instructions if instruction.word == word]
 
+    def commands(self) -> list[str]:
+        return [command for text in self.texts("RUN") for command in text.split(" && ")]
+
     def copies(self) -> list[Copy]:
         return [copy_of(text) for text in self.texts("COPY")]
 

@@ -82,12 +82,20 @@ def pinned(name: str) -> list[tuple[str, str]]:
 
 @each_stage
 def test_what_is_installed_is_pinned(name: str, stage: Stage) -> None:
-    for text in stage.texts("RUN"):
-        for command in re.split(r" && ", text):
-            if "pip install" in command or "pip sync" in command:
-                assert "--require-hashes" in command or "--offline" in command, command
-            if command.startswith("apt-get install"):
-                assert all("=" in word for word in command.split()[2:] if not word.startswith("--")), command
+    for command in stage.commands():
+        if "pip install" in command or "pip sync" in command:
+            assert "--require-hashes" in command or "--offline" in command, command
+        if command.startswith("apt-get install"):
+            assert all("=" in word for word in command.split()[2:] if not word.startswith("--")), command
+
+
+@each_stage
+def test_what_is_installed_is_compiled(name: str, stage: Stage) -> None:
+    """Python may write nothing where these run, and so every process would compile it at each start."""
+    assert "PYTHONDONTWRITEBYTECODE" in READ[name].stages[-1].environment()
+    for command in stage.commands():
+        if "uv pip install" in command or "uv pip sync" in command:
+            assert "--compile-bytecode" in command, command
 
 
 @each_image
@@ -219,6 +227,7 @@ def test_a_dockerfile_is_read(tmp_path: Path) -> None:
     assert isinstance(file, Dockerfile)
     assert (file.image(stage), file.image(stage, A="2")) == ("i:1", "i:2")
     assert stage.texts("RUN") == ["a && b"]
+    assert stage.commands() == ["a", "b"]
     assert stage.copies() == [Copy(("c", "d"), "e/", "z")]
     assert stage.environment() == {"F": "g", "H": "i j"}
     assert stage.exec_form("CMD") == ["k"]

@@ -34,10 +34,11 @@ RUN sed -n '/^uv==/,/[^\\]$/p' requirements.txt > uv.txt \
     && python -m pip install --no-cache-dir --require-hashes --no-deps --requirement uv.txt
 
 FROM base AS pins-cpu
-RUN uv pip install --python "$(command -v python)" --require-hashes --no-build --requirement requirements-serve.txt
+RUN uv pip install --python "$(command -v python)" --require-hashes --no-build --compile-bytecode \
+        --requirement requirements-serve.txt
 
 FROM base AS pins-gpu
-RUN uv pip install --python "$(command -v python)" --require-hashes --no-build \
+RUN uv pip install --python "$(command -v python)" --require-hashes --no-build --compile-bytecode \
         --requirement requirements-serve.txt --requirement requirements-lfm2.txt
 
 # -- what runs -------------------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ COPY --chown=1000:100 pyproject.toml README.md LICENSE build/
 COPY --chown=1000:100 routing build/routing
 COPY --chown=1000:100 edge_client build/edge_client
 COPY --chown=1000:100 deployments build/deployments
-RUN uv pip install --python "$(command -v python)" --no-deps --offline build/ \
+RUN uv pip install --python "$(command -v python)" --no-deps --offline --compile-bytecode build/ \
     && rm -rf build
 
 # Their hashes are remembered beside their times, in whole seconds, which is what layers keep: no start hashes anew.
